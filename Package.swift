@@ -1,0 +1,56 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+let package = Package(
+  name: "dp-mpirun",
+  products: [
+    .executable(name: "dp-mpirun", targets: ["dp-mpirun"]),
+    .library(name: "DistEngine", targets: ["DistEngine"]),
+    .library(name: "PrivacyAccounting", targets: ["PrivacyAccounting"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+  ],
+  targets: [
+    // Open MPI by default; DP_MPIRUN_MPI names another pkg-config file, such as mpich: see docs/clusters.md.
+    .systemLibrary(name: "CMPISystem", path: "Sources/CMPI/System", pkgConfig: Context.environment["DP_MPIRUN_MPI"] ?? "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
+    .target(name: "CMPI", dependencies: ["CMPISystem"], path: "Sources/CMPI", exclude: ["System"]),
+    .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+    .target(name: "CKernels"),
+    .target(name: "PrivacyAccounting"),
+    .target(
+      name: "DistEngine",
+      dependencies: [
+        "CMPI", "COpenBLAS", "CKernels", "PrivacyAccounting",
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "CryptoExtras", package: "swift-crypto"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      resources: [.copy("Resources/builtin-corpus")]),
+    .executableTarget(
+      name: "dp-mpirun",
+      dependencies: [
+        "DistEngine", "PrivacyAccounting",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+      ]),
+
+    // Tests: a target a module. They run optimised, so they see `package` declarations, not `@testable` ones.
+    .target(name: "TestSupport", dependencies: ["DistEngine", "CKernels"], path: "Tests/TestSupport"),
+    .executableTarget(name: "MPIChecks", dependencies: ["DistEngine"], path: "Tests/MPIChecks"),
+    .testTarget(name: "CMPITests", dependencies: ["CMPI"]),
+    .testTarget(name: "COpenBLASTests", dependencies: ["COpenBLAS"]),
+    .testTarget(name: "CKernelsTests", dependencies: ["CKernels", "TestSupport"]),
+    .testTarget(name: "PrivacyAccountingTests", dependencies: ["PrivacyAccounting"], resources: [.copy("Fixtures")]),
+    .testTarget(name: "DistEngineMPITests", dependencies: ["DistEngine", "TestSupport"]),
+    .testTarget(name: "DistEngineKernelTests", dependencies: ["DistEngine", "TestSupport"]),
+    .testTarget(name: "DistEngineRandomTests", dependencies: ["DistEngine", "TestSupport"]),
+    .testTarget(name: "DistEngineDataTests", dependencies: ["DistEngine", "TestSupport"]),
+    .testTarget(name: "DistEngineModelFileTests", dependencies: ["DistEngine", "TestSupport"]),
+    .testTarget(name: "DistEngineTests", dependencies: ["DistEngine", "PrivacyAccounting", "TestSupport"]),
+    .testTarget(name: "CommandLineTests", dependencies: ["TestSupport"]),
+  ],
+  swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,22 @@
+#include "lanes.h"
+
+CK_KERNEL void ck_embed(size_t rows, size_t d, const int32_t *tokens, const int32_t *positions, const float *token_table,
+                        const float *position_table, float *x) {
+  for (size_t row = 0; row < rows; row++) {
+    const float *token = token_table + (size_t)tokens[row] * d, *position = position_table + (size_t)positions[row] * d;
+    float *out = x + row * d;
+    CK_VECTOR_LOOP
+    for (size_t i = 0; i < d; i++) out[i] = token[i] + position[i];
+  }
+}
+
+CK_KERNEL void ck_scatter_add(size_t rows, size_t d, const int32_t *index, const float *weights, const float *g, float *table) {
+  for (size_t row = 0; row < rows; row++) {
+    const float w = weights ? weights[row] : 1;
+    if (w == 0) continue;
+    const float *in = g + row * d;
+    float *out = table + (size_t)index[row] * d;
+    CK_VECTOR_LOOP
+    for (size_t i = 0; i < d; i++) out[i] += w * in[i];
+  }
+}

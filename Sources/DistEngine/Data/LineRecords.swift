@@ -1,0 +1,47 @@
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
+/// Lines of text, without their ends (LF or CR LF; the last may lack it).
+struct LineCursor {
+  private let buffer: UnsafeMutableBufferPointer<UInt8>
+  private var position: Int
+  /// Number of the line that `next` gave last, from 1.
+  private(set) var line = 0
+
+  init(_ buffer: UnsafeMutableBufferPointer<UInt8>, from start: Int) {
+    self.buffer = buffer
+    position = start
+  }
+
+  /// Where the next line is, or nil at the end.
+  mutating func next() -> Range<Int>? {
+    guard position < buffer.count, let base = buffer.baseAddress else { return nil }
+    let start = position
+    let found = memchr(base + start, Int32(UInt8(ascii: "\n")), buffer.count - start)
+    var end = found.map { UnsafeRawPointer($0) - UnsafeRawPointer(base) } ?? buffer.count
+    position = end + 1
+    line += 1
+    if end > start, buffer[end - 1] == UInt8(ascii: "\r") { end -= 1 }
+    return start..<end
+  }
+}
+
+extension UnsafeMutableBufferPointer<UInt8> {
+  /// Moves a record's text to the end of those before it, and notes where it ends.
+  func keep(_ text: Range<Int>, offsets: inout [Int]) {
+    let end = offsets.last!
+    memmove(baseAddress! + end, baseAddress! + text.lowerBound, text.count)
+    offsets.append(end + text.count)
+  }
+}
+
+/// `.txt`: a line a record.
+enum LineRecords {
+  static func parse(_ buffer: UnsafeMutableBufferPointer<UInt8>, from start: Int, offsets: inout [Int]) {
+    var lines = LineCursor(buffer, from: start)
+    while let line = lines.next() { buffer.keep(line, offsets: &offsets) }
+  }
+}

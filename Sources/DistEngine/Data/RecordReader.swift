@@ -1,0 +1,93 @@
+/// Reads a corpus: a file of records. The kind is told by the name's ending, in either case:
+///
+/// - `.txt`: a line a record. Lines end with LF or CR LF. A blank line is a record without text, so that the n-th line is
+///   always the n-th record.
+/// - `.jsonl`: a line an object, of which one field is a record's text. Lines of nothing but white space are passed over.
+/// - `.csv`: RFC 4180, the first row names the columns. Quoted fields may hold separators, line ends and doubled quotes.
+/// - `.tsv`: the same with tabs and without quoting: a quote is a character like others.
+///
+/// In `.csv` and `.tsv` a blank line is passed over, unless there is but one column: then it is a record without text.
+///
+/// Text is bytes: invalid UTF-8 in `.txt`, `.csv` and `.tsv` is kept as it is; JSON has to be UTF-8. A byte-order mark at
+/// the beginning of a file is left out.
+public enum RecordReader {
+  public enum Format: String, CaseIterable, Sendable {
+    case text = "txt"
+    case jsonLines = "jsonl"
+    case csv
+    case tsv
+  }
+
+  /// All records of a file.
+  ///
+  /// - Parameter textField: the field or column that holds the text; `.txt` has none.
+  /// - Throws: ``DataError`` that names the file and, for bad content, the line.
+  public static func read(_ path: String, textField: String = "text") throws(DataError) -> RecordStore {
+    do { try FileBytes.checkReadable(path) } catch { throw .unreadable(error) }
+    let format = try format(of: path)
+    var bytes: [UInt8]
+    do { bytes = try FileBytes.read(path) } catch { throw .unreadable(error) }
+    let records = try parse(&bytes, format: format, textField: textField, path: path)
+    guard !records.isEmpty else { throw .noRecords(path: path) }
+    return records
+  }
+
+  static func format(of path: String) throws(DataError) -> Format {
+    let name = path.split(separator: "/").last ?? ""
+    guard let dot = name.lastIndex(of: "."), dot != name.startIndex else { throw .unknownFormat(path: path, ending: "") }
+    let ending = name[name.index(after: dot)...].lowercased()
+    guard let format = Format(rawValue: ending) else { throw .unknownFormat(path: path, ending: ending) }
+    return format
+  }
+
+  /// Parses in place: a record's text is never longer than its source, so that texts move to the front of the same memory.
+  package static func parse(
+    _ bytes: inout [UInt8], format: Format, textField: String, path: String
+  ) throws(DataError) -> RecordStore {
+    var offsets = [0]
+    let end = try bytes.withUnsafeMutableBufferPointer { (buffer) throws(DataError) in
+      let start = buffer.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
+      switch format {
+      case .text: LineRecords.parse(buffer, from: start, offsets: &offsets)
+      case .jsonLines: try JSONLineRecords.parse(buffer, from: start, field: textField, path: path, offsets: &offsets)
+      case .csv, .tsv:
+        try DelimitedRecords(format: format, column: textField, path: path).parse(buffer, from: start, offsets: &offsets)
+      }
+      return offsets.last!
+    }
+    bytes.removeLast(bytes.count - end)
+    return RecordStore(bytes: bytes, offsets: offsets)
+  }
+}
+
+/// Why a corpus is refused. Lines count from 1.
+public enum DataError: UserError, Equatable {
+  case unreadable(FileError)
+  case unknownFormat(path: String, ending: String)
+  case noRecords(path: String)
+  case malformedLine(path: String, line: Int, reason: String)
+  case missingColumn(path: String, column: String, columns: [String])
+  case missingResource(name: String, searched: [String])
+
+  public var description: String {
+    switch self {
+    case .unreadable(let error): error.description
+    case .unknownFormat(let path, let ending):
+      "\(path): "
+        + (ending.isEmpty ? "no ending that tells the kind of data file" : "unknown kind of data file .\(ending)") + ": must be "
+        + RecordReader.Format.allCases.map { ".\($0.rawValue)" }.joined(separator: ", ")
+    case .noRecords(let path): "\(path): holds no records"
+    case .malformedLine(let path, let line, let reason): "\(path), line \(line): \(reason)"
+    case .missingColumn(let path, let column, let columns):
+      "\(path), line 1: no column \"\(column)\" (--text-field); the header has \(Self.list(columns))"
+    case .missingResource(let name, let searched):
+      "\(name) is not beside the program: reinstall it with its .resources directory "
+        + "(looked for \(searched.joined(separator: ", ")))"
+    }
+  }
+
+  private static func list(_ columns: [String]) -> String {
+    let text = columns.map { "\"\($0)\"" }.joined(separator: ", ")
+    return text.count <= 200 ? text : "\(text.prefix(200))…"
+  }
+}

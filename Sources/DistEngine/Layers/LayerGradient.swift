@@ -1,0 +1,149 @@
+/// What a layer knows of its parameters' gradients at its place in the backward pass: its input and the gradient at its
+/// output, for the packed rows of a microbatch. From it the three modes take what they need: a plain sum (`standard`),
+/// one example's gradient (`hooks`), or the squared norm of one example's gradient and later a weighted sum (`ghost`).
+///
+/// A layer has one or two tensors: `primary` (weight or gain) and `secondary` (bias).
+package protocol LayerGradient {
+  var primary: Int { get }
+  var secondary: Int? { get }
+
+  /// Adds the sum over `rows` of the gradient to the tensors of `sum`: one example's gradient where the rows are one
+  /// example's, the whole sum where they are all.
+  func addGradient(rows: Range<Int>, to sum: TensorSlab, workspace: GradientWorkspace)
+
+  /// Squared Frobenius norms of the gradient of one example, whose rows these are; 0 for a secondary that isn't there.
+  func squaredGradientNorms(rows: Range<Int>, workspace: GradientWorkspace) -> SquaredNorms
+
+  /// Adds `Σ_i weight_i · gradient_i` to the tensors of `sum`.
+  func addWeightedSum(_ weights: GradientWeights, to sum: TensorSlab, workspace: GradientWorkspace)
+}
+
+package struct SquaredNorms {
+  package var primary: Double
+  package var secondary: Double = 0
+}
+
+/// Tensors that share one run of memory, by index: the parameters, the gradient sum, one example's gradients.
+package struct TensorSlab {
+  /// Where a tensor lies: a vector is a matrix of one row.
+  package struct Extent: Sendable {
+    package let offset: Int
+    package let rows: Int
+    package let columns: Int
+    package var count: Int { rows * columns }
+
+    package init(offset: Int, rows: Int, columns: Int) {
+      self.offset = offset
+      self.rows = rows
+      self.columns = columns
+    }
+  }
+
+  package let base: UnsafeMutablePointer<Float>
+  package let extents: [Extent]
+
+  package init(_ base: UnsafeMutablePointer<Float>, extents: [Extent]) {
+    self.base = base
+    self.extents = extents
+  }
+
+  package func vector(_ tensor: Int) -> Vector {
+    Vector(start: base + extents[tensor].offset, count: extents[tensor].count)
+  }
+
+  package func matrix(_ tensor: Int) -> Matrix {
+    Matrix(base + extents[tensor].offset, rows: extents[tensor].rows, columns: extents[tensor].columns)
+  }
+
+  /// All tensors: they lie one behind the other.
+  package var all: Vector {
+    Vector(start: base, count: extents.reduce(0) { $0 + $1.count })
+  }
+}
+
+/// One factor per row, for each of a layer's tensors.
+package struct GradientWeights {
+  package let primary: RowWeights
+  package let secondary: RowWeights
+
+  package init(primary: RowWeights, secondary: RowWeights) {
+    self.primary = primary
+    self.secondary = secondary
+  }
+}
+
+/// The clip factor of each row's example, and the rows that take part at all.
+///
+/// Rows outside `runs` belong to examples whose gradient isn't finite. They are never read: 0 · NaN would be NaN.
+package struct RowWeights {
+  /// `[R]`
+  package let weights: Vector
+  package let runs: [Range<Int>]
+
+  package init(weights: Vector, runs: [Range<Int>]) {
+    self.weights = weights
+    self.runs = runs
+  }
+
+  func weights(_ rows: Range<Int>) -> Vector { Vector(rebasing: weights[rows]) }
+}
+
+/// Scratch memory that layers share while they take norms and sums. Nothing in it outlives a call.
+package struct GradientWorkspace {
+  /// `[R, d]`: a layer's input or output gradient, scaled.
+  package let rows: UnsafeMutablePointer<Float>
+  package let rowsCapacity: Int
+  /// Two `[T, T]` Gram matrices.
+  package let gramOfInputs: UnsafeMutablePointer<Float>
+  package let gramOfGradients: UnsafeMutablePointer<Float>
+  package let gramRows: Int
+  /// One example's gradient of one tensor, where that is cheaper than Gram matrices; else empty.
+  package let exampleGradient: Vector
+  /// Two rows of the widest layer.
+  package let columnSums: Vector
+  /// `[V]`, -1 between calls: the last position of a token in a record.
+  package let lastPosition: UnsafeMutableBufferPointer<Int32>
+  /// `[T]`: the position before this one that holds the same token.
+  package let previousPosition: UnsafeMutableBufferPointer<Int32>
+  package let normMethod: NormMethod.Choice
+
+  package init(
+    rows: Vector, gramOfInputs: Vector, gramOfGradients: Vector, gramRows: Int, exampleGradient: Vector,
+    columnSums: Vector, lastPosition: UnsafeMutableBufferPointer<Int32>,
+    previousPosition: UnsafeMutableBufferPointer<Int32>, normMethod: @escaping NormMethod.Choice
+  ) {
+    precondition(gramOfInputs.count >= gramRows * gramRows && gramOfGradients.count >= gramRows * gramRows)
+    self.rows = rows.baseAddress!
+    self.rowsCapacity = rows.count
+    self.gramOfInputs = gramOfInputs.baseAddress!
+    self.gramOfGradients = gramOfGradients.baseAddress!
+    self.gramRows = gramRows
+    self.exampleGradient = exampleGradient
+    self.columnSums = columnSums
+    self.lastPosition = lastPosition
+    self.previousPosition = previousPosition
+    self.normMethod = normMethod
+  }
+
+  /// A `[rows, columns]` matrix in the row scratch.
+  func rowScratch(rows count: Int, columns: Int) -> Matrix {
+    precondition(count * columns <= rowsCapacity, "row scratch of \(rowsCapacity) floats for \(count) x \(columns)")
+    return Matrix(rows, rows: count, columns: columns)
+  }
+}
+
+/// How the squared norm of one example's weight gradient `g_iᵀ a_i` is computed.
+package enum NormMethod: String, Sendable {
+  /// `⟨a_i a_iᵀ, g_i g_iᵀ⟩`: about T²(d + p) flops by symmetric products (Goodfellow 2015; Li et al. 2021, §4).
+  case gram
+  /// The example's gradient in a scratch buffer that is used again: 2Tdp flops (Bu et al. 2022, "mixed" ghost clipping).
+  case instantiate
+
+  /// Chooses for a record of `positions` and a layer of `inputs` × `outputs`.
+  package typealias Choice = @Sendable (_ positions: Int, _ inputs: Int, _ outputs: Int) -> NormMethod
+
+  /// The fewer flops. Gram matrices use `ssyrk`, which reaches a smaller share of the processor than `sgemm`: hence the 1.3.
+  package static let byFlops: Choice = { positions, inputs, outputs in
+    1.3 * Double(positions) * Double(inputs + outputs) <= 2 * Double(inputs) * Double(outputs) ? .gram : .instantiate
+  }
+}

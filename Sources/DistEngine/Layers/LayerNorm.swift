@@ -1,0 +1,87 @@
+/// Layer normalisation `y = γ ⊙ x̂ + β`, `x̂ = (x - mean) / sqrt(var + ε)`, over the last dimension (Ba et al. 2016).
+///
+/// The forward pass keeps `x̂` and `1/sqrt(var + ε)`; the backward pass needs nothing else, so the residual stream itself
+/// isn't kept.
+package struct LayerNorm {
+  package let gainTensor: Int
+  package let biasTensor: Int
+  package let gain: Vector
+  package let bias: Vector
+  package let epsilon: Float
+
+  package init(gainTensor: Int, biasTensor: Int, epsilon: Float, parameters: TensorSlab) {
+    self.gainTensor = gainTensor
+    self.biasTensor = biasTensor
+    self.epsilon = epsilon
+    gain = parameters.vector(gainTensor)
+    bias = parameters.vector(biasTensor)
+  }
+
+  /// Writes `normalized[R,d]`, `rstd[R]` and, with gain and bias, `y[R,d]`.
+  package func forward(_ x: Matrix, normalized: Matrix, rstd: Vector, into y: Matrix) {
+    RowKernels.layerNorm(x, epsilon: epsilon, normalized: normalized, rstd: rstd)
+    RowKernels.scaleShift(normalized, gain: gain, bias: bias, into: y)
+  }
+
+  /// Writes `residualOut[R,d] = residualIn +` the gradient at this layer's input; the two may be the same.
+  package func backward(
+    outputGradient dy: Matrix, normalized: Matrix, rstd: Vector, residualIn: Matrix, residualOut: Matrix
+  ) {
+    RowKernels.layerNormBackward(
+      outputGradient: dy, normalized: normalized, rstd: rstd, gain: gain, residualIn: residualIn,
+      residualOut: residualOut)
+  }
+
+  package func gradient(normalized: Matrix, outputGradient: Matrix) -> LayerNormGradient {
+    LayerNormGradient(
+      gainTensor: gainTensor, biasTensor: biasTensor, normalized: normalized, outputGradient: outputGradient)
+  }
+}
+
+/// Example i's gradient: `Σ_t g_t ⊙ x̂_t` for the gain, `Σ_t g_t` for the bias.
+package struct LayerNormGradient: LayerGradient {
+  let gainTensor: Int
+  let biasTensor: Int
+  let normalized: Matrix
+  let outputGradient: Matrix
+
+  package var primary: Int { gainTensor }
+  package var secondary: Int? { biasTensor }
+
+  package func addGradient(rows: Range<Int>, to sum: TensorSlab, workspace: GradientWorkspace) {
+    RowKernels.layerNormGradient(
+      outputGradient: outputGradient.rows(rows), normalized: normalized.rows(rows),
+      gainGradient: sum.vector(gainTensor), biasGradient: sum.vector(biasTensor))
+  }
+
+  package func squaredGradientNorms(rows: Range<Int>, workspace: GradientWorkspace) -> SquaredNorms {
+    let width = outputGradient.columns
+    let gain = Vector(rebasing: workspace.columnSums[..<width])
+    let bias = Vector(rebasing: workspace.columnSums[width..<2 * width])
+    gain.update(repeating: 0)
+    bias.update(repeating: 0)
+    RowKernels.layerNormGradient(
+      outputGradient: outputGradient.rows(rows), normalized: normalized.rows(rows), gainGradient: gain,
+      biasGradient: bias)
+    return SquaredNorms(primary: RowKernels.squaredNorm(gain), secondary: RowKernels.squaredNorm(bias))
+  }
+
+  package func addWeightedSum(_ weights: GradientWeights, to sum: TensorSlab, workspace: GradientWorkspace) {
+    // Gain and bias may leave out different examples (per-layer clipping), so each runs over its own rows; what the
+    // other one would have added goes to scratch.
+    let discarded = Vector(rebasing: workspace.columnSums[..<outputGradient.columns])
+    if weights.primary.runs == weights.secondary.runs {
+      for rows in weights.primary.runs { add(rows, weights, sum.vector(gainTensor), sum.vector(biasTensor)) }
+    } else {
+      for rows in weights.primary.runs { add(rows, weights, sum.vector(gainTensor), discarded) }
+      for rows in weights.secondary.runs { add(rows, weights, discarded, sum.vector(biasTensor)) }
+    }
+  }
+
+  private func add(_ rows: Range<Int>, _ weights: GradientWeights, _ gain: Vector, _ bias: Vector) {
+    RowKernels.layerNormGradient(
+      outputGradient: outputGradient.rows(rows), normalized: normalized.rows(rows),
+      gainWeights: weights.primary.weights(rows), biasWeights: weights.secondary.weights(rows), gainGradient: gain,
+      biasGradient: bias)
+  }
+}

@@ -1,0 +1,159 @@
+/// A linear layer `y = x·W + b`, `W [d,p]` in rows of inputs (GPT-2's Conv1D layout), or `y = x·Wᵀ` with `W [p,d]` in
+/// rows of outputs (the language model's head, which shares the token embedding's layout).
+package struct Linear {
+  package enum WeightLayout { case inputByOutput, outputByInput }
+
+  package let weightTensor: Int
+  package let biasTensor: Int?
+  package let layout: WeightLayout
+  package let weight: Matrix
+  package let bias: Vector?
+
+  package init(weightTensor: Int, biasTensor: Int?, layout: WeightLayout, parameters: TensorSlab) {
+    self.weightTensor = weightTensor
+    self.biasTensor = biasTensor
+    self.layout = layout
+    weight = parameters.matrix(weightTensor)
+    bias = biasTensor.map(parameters.vector)
+  }
+
+  private var weightOperand: MatrixProducts.Operand {
+    layout == .inputByOutput ? .plain(weight) : .transposed(weight)
+  }
+
+  /// Writes `y[R,p] = x[R,d]·W + b`.
+  package func forward(_ x: Matrix, into y: Matrix) {
+    if let bias { RowKernels.fillRows(y, with: bias) }
+    MatrixProducts.multiply(.plain(x), weightOperand, into: y, beta: bias == nil ? 0 : 1)
+  }
+
+  /// Adds `x[R,d]·W + b` to `y[R,p]`: the residual stream takes a block's result without a buffer between.
+  package func forwardAdding(_ x: Matrix, to y: Matrix) {
+    if let bias { RowKernels.addRows(y, bias) }
+    MatrixProducts.multiply(.plain(x), weightOperand, into: y, beta: 1)
+  }
+
+  /// Writes the gradient at the input, `dx[R,d] = dy[R,p]·Wᵀ`.
+  package func backward(outputGradient dy: Matrix, into dx: Matrix) {
+    let transposed: MatrixProducts.Operand = layout == .inputByOutput ? .transposed(weight) : .plain(weight)
+    MatrixProducts.multiply(.plain(dy), transposed, into: dx)
+  }
+
+  package func gradient(input: LinearInput, outputGradient: Matrix) -> LinearGradient {
+    LinearGradient(
+      primary: weightTensor, secondary: biasTensor, layout: layout, input: input, outputGradient: outputGradient)
+  }
+}
+
+/// The input of a linear layer, as the forward pass kept it.
+package enum LinearInput {
+  case stored(Matrix)
+  /// A layer norm's result, kept before gain and bias, which are applied again when it is needed.
+  case normalized(Matrix, gain: Vector, bias: Vector)
+
+  var columns: Int {
+    switch self { case .stored(let m), .normalized(let m, _, _): m.columns }
+  }
+
+  /// Rows of the input, in the row scratch where they have to be made.
+  func matrix(rows: Range<Int>, workspace: GradientWorkspace) -> Matrix {
+    switch self {
+    case .stored(let m): return m.rows(rows)
+    case .normalized(let m, let gain, let bias):
+      let scratch = workspace.rowScratch(rows: rows.count, columns: m.columns)
+      RowKernels.scaleShift(m.rows(rows), gain: gain, bias: bias, into: scratch)
+      return scratch
+    }
+  }
+
+  /// Rows of the input times their weights, in the row scratch.
+  func weightedMatrix(rows: Range<Int>, weights: Vector, workspace: GradientWorkspace) -> Matrix {
+    let scratch = workspace.rowScratch(rows: rows.count, columns: columns)
+    switch self {
+    case .stored(let m): RowKernels.scaleRows(m.rows(rows), by: weights, into: scratch)
+    case .normalized(let m, let gain, let bias):
+      RowKernels.scaleShift(m.rows(rows), gain: gain, bias: bias, rowScale: weights, into: scratch)
+    }
+    return scratch
+  }
+}
+
+/// The gradient of a linear layer: input `a [R,d]`, output gradient `g [R,p]`; example i's weight gradient is `a_iᵀ g_i`.
+package struct LinearGradient: LayerGradient {
+  package let primary: Int
+  package let secondary: Int?
+  package let layout: Linear.WeightLayout
+  package let input: LinearInput
+  package let outputGradient: Matrix
+
+  package func addGradient(rows: Range<Int>, to sum: TensorSlab, workspace: GradientWorkspace) {
+    let a = input.matrix(rows: rows, workspace: workspace)
+    addProduct(a, outputGradient.rows(rows), to: sum.matrix(primary), beta: 1)
+    if let secondary { RowKernels.addColumnSums(of: outputGradient.rows(rows), to: sum.vector(secondary)) }
+  }
+
+  package func squaredGradientNorms(rows: Range<Int>, workspace: GradientWorkspace) -> SquaredNorms {
+    let a = input.matrix(rows: rows, workspace: workspace)
+    let g = outputGradient.rows(rows)
+    var norms = SquaredNorms(primary: 0)
+    switch workspace.normMethod(rows.count, a.columns, g.columns) {
+    case .gram: norms.primary = gramNorm(a, g, workspace: workspace)
+    case .instantiate: norms.primary = instantiatedNorm(a, g, workspace: workspace)
+    }
+    if secondary != nil {
+      let sums = Vector(rebasing: workspace.columnSums[..<g.columns])
+      sums.update(repeating: 0)
+      RowKernels.addColumnSums(of: g, to: sums)
+      norms.secondary = RowKernels.squaredNorm(sums)
+    }
+    return norms
+  }
+
+  package func addWeightedSum(_ weights: GradientWeights, to sum: TensorSlab, workspace: GradientWorkspace) {
+    for rows in weights.primary.runs {
+      let factors = weights.primary.weights(rows)
+      let g = outputGradient.rows(rows)
+      if case .stored(let stored) = input, g.columns <= stored.columns {
+        // The narrower of the two is scaled: less to write.
+        let scaled = workspace.rowScratch(rows: rows.count, columns: g.columns)
+        RowKernels.scaleRows(g, by: factors, into: scaled)
+        addProduct(stored.rows(rows), scaled, to: sum.matrix(primary), beta: 1)
+      } else {
+        let scaled = input.weightedMatrix(rows: rows, weights: factors, workspace: workspace)
+        addProduct(scaled, g, to: sum.matrix(primary), beta: 1)
+      }
+    }
+    guard let secondary else { return }
+    for rows in weights.secondary.runs {
+      RowKernels.addColumnSums(
+        of: outputGradient.rows(rows), weights: weights.secondary.weights(rows), to: sum.vector(secondary))
+    }
+  }
+
+  /// `target = beta · target + aᵀ g`, in the weight's own layout.
+  func addProduct(_ a: Matrix, _ g: Matrix, to target: Matrix, beta: Float) {
+    switch layout {
+    case .inputByOutput: MatrixProducts.multiply(.transposed(a), .plain(g), into: target, beta: beta)
+    case .outputByInput: MatrixProducts.multiply(.transposed(g), .plain(a), into: target, beta: beta)
+    }
+  }
+
+  private func gramNorm(_ a: Matrix, _ g: Matrix, workspace: GradientWorkspace) -> Double {
+    precondition(a.rows <= workspace.gramRows, "Gram scratch of \(workspace.gramRows) rows for \(a.rows)")
+    let inputs = Matrix(workspace.gramOfInputs, rows: a.rows, columns: a.rows)
+    let gradients = Matrix(workspace.gramOfGradients, rows: a.rows, columns: a.rows)
+    MatrixProducts.gram(a, into: inputs)
+    MatrixProducts.gram(g, into: gradients)
+    // Rounding can take the inner product of two positive semi-definite matrices below 0; a NaN must stay one.
+    let product = RowKernels.symmetricInnerProduct(inputs, gradients)
+    return product < 0 ? 0 : product
+  }
+
+  private func instantiatedNorm(_ a: Matrix, _ g: Matrix, workspace: GradientWorkspace) -> Double {
+    precondition(workspace.exampleGradient.count >= a.columns * g.columns, "no scratch for one example's gradient")
+    let shape = layout == .inputByOutput ? (a.columns, g.columns) : (g.columns, a.columns)
+    let gradient = Matrix(workspace.exampleGradient.baseAddress!, rows: shape.0, columns: shape.1)
+    addProduct(a, g, to: gradient, beta: 0)
+    return RowKernels.squaredNorm(gradient.elements)
+  }
+}

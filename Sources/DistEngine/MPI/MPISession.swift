@@ -1,0 +1,58 @@
+import CMPI
+import Foundation
+
+/// MPI between MPI_Init and MPI_Finalize (MPI 4.0, 11.2). Communicators hold it, so it outlives them all.
+final class MPISession {
+  let activity = CollectiveActivity()
+  let watchdog: CollectiveWatchdog
+  let host: String
+  private let thread = pthread_self()
+  private(set) var isFinalized = false
+
+  /// Starts MPI with MPI_THREAD_FUNNELED.
+  /// - Throws: ``MPIUnusable`` where MPI is or was in use in this process, or offers no threads; ``MPIError``.
+  init(collectiveTimeout: Duration) throws {
+    var flag: Int32 = 0
+    guard CMPI_Initialized(&flag) == CMPI_success(), flag == 0 else {
+      throw MPIUnusable(description: "MPI was started twice in one process")
+    }
+    watchdog = CollectiveWatchdog(
+      activity: activity, rank: LauncherRank.beforeInit ?? 0, host: ProcessInfo.processInfo.hostName, timeout: collectiveTimeout)
+    watchdog.start()
+
+    // Open MPI spins while it waits unless it knows of more ranks than cores, and `slots=4` on 2 cores hides that from it: a
+    // barrier then takes 33 ms in place of 0.006. The user's own setting wins.
+    setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0)
+
+    var funneled: Int32 = 0
+    let code = activity.during("MPI_Init_thread") { CMPI_Init_funneled(&funneled) }
+    guard code == CMPI_success() else { throw MPIError(call: "MPI_Init_thread", code: code, rank: LauncherRank.beforeInit) }
+
+    let errors = CMPI_Comm_set_errors_return(CMPI_comm_world())
+    guard errors == CMPI_success() else { throw MPIError(call: "MPI_Comm_set_errhandler", code: errors, rank: nil) }
+    guard funneled != 0 else {
+      throw MPIUnusable(description: "this MPI library was built without threads (MPI_THREAD_FUNNELED is needed)")
+    }
+    var name = [CChar](repeating: 0, count: CMPI_max_text())
+    let named = CMPI_Get_processor_name(&name)
+    guard named == CMPI_success() else { throw MPIError(call: "MPI_Get_processor_name", code: named, rank: nil) }
+    host = name.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+  }
+
+  /// MPI_Finalize, once; nothing afterwards.
+  func finalize() throws {
+    guard !isFinalized else { return }
+    expectOwnThread()
+    isFinalized = true
+    let code = activity.during("MPI_Finalize") { CMPI_Finalize() }
+    watchdog.stop()
+    guard code == CMPI_success() else { throw MPIError(call: "MPI_Finalize", code: code, rank: nil) }
+  }
+
+  deinit { try? finalize() }
+
+  /// With MPI_THREAD_FUNNELED (MPI 4.0, 11.6) the thread that started MPI alone may call it.
+  func expectOwnThread() {
+    precondition(pthread_equal(thread, pthread_self()) != 0, "MPI is called by the thread that started it, and by no other")
+  }
+}

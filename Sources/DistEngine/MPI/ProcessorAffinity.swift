@@ -1,0 +1,34 @@
+import Foundation
+
+/// The cores that this process may run on.
+///
+/// Launchers bind: Open MPI ties each of up to two ranks to one core, whatever number of threads it is then given.
+public enum ProcessorAffinity {
+  /// The number of cores in the affinity mask, at least 1.
+  public static var usableCores: Int {
+    // Glibc hides sched_getaffinity from Swift; the kernel shows the same mask as text.
+    let status = (try? String(contentsOfFile: "/proc/thread-self/status", encoding: .utf8)) ?? ""
+    for line in status.split(separator: "\n") where line.hasPrefix("Cpus_allowed_list:") {
+      if let cores = count(ofList: line.drop { $0 != ":" }.dropFirst()), cores > 0 { return cores }
+    }
+    return max(1, ProcessInfo.processInfo.activeProcessorCount)
+  }
+
+  /// The number of cores in a list such as `0-3,8,10-11`; nil where it is none.
+  package static func count(ofList list: some StringProtocol) -> Int? {
+    var cores = 0
+    for range in list.trimmingCharacters(in: .whitespacesAndNewlines).split(separator: ",") {
+      let bounds = range.split(separator: "-").map { Int($0) }
+      guard bounds.count <= 2, let first = bounds.first ?? nil, let last = bounds.last ?? nil, first <= last else { return nil }
+      cores += last - first + 1
+    }
+    return cores
+  }
+
+  /// What to say at start when a rank is given more threads than cores; nil when all is well.
+  public static func warning(threads: Int, usableCores: Int) -> String? {
+    guard threads > usableCores else { return nil }
+    return "\(threads) threads on \(usableCores) core\(usableCores == 1 ? "" : "s"): the launcher has bound this rank; "
+      + "mpirun --bind-to none, or --map-by slot:PE=\(threads), gives it more"
+  }
+}

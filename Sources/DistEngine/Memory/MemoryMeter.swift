@@ -1,0 +1,21 @@
+import Foundation
+
+/// What the operating system says that this process holds.
+public enum MemoryMeter {
+  /// Bytes in a megabyte, as all figures of this program count them.
+  public static let megabyte = 1 << 20
+
+  /// Largest resident set so far (VmHWM), in bytes; 0 where the system doesn't tell. Shared pages count in each rank.
+  public static var peakResidentBytes: Int { kilobytes(of: "VmHWM:", in: "/proc/self/status") * 1024 }
+
+  /// Proportional set size now, in bytes: shared pages count by their share, so that ranks of a node can be added up.
+  public static var proportionalBytes: Int { kilobytes(of: "Pss:", in: "/proc/self/smaps_rollup") * 1024 }
+
+  private static func kilobytes(of key: String, in path: String) -> Int {
+    guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { return 0 }
+    for line in text.split(separator: "\n") where line.hasPrefix(key) {
+      return line.dropFirst(key.count).split(whereSeparator: \.isWhitespace).first.flatMap { Int($0) } ?? 0
+    }
+    return 0
+  }
+}

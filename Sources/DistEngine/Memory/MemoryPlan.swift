@@ -1,0 +1,99 @@
+/// Every buffer of a run, computed from its configuration before anything is allocated.
+///
+/// Layers, clipping and optimizers declare what they need: a name, a category, a size, and when in a step it is alive.
+/// ``layout()`` gives each buffer a place in one slab; buffers that are never alive together may share a place.
+/// ``MemoryArena`` allocates exactly that slab, so what is planned is what a run holds.
+public struct MemoryPlan: Sendable {
+  public enum Category: String, CaseIterable, Codable, Sendable {
+    case parameters
+    case gradients
+    case perExampleGradients = "per-example gradients"
+    case activations
+    case bookKeeping = "book-keeping"
+    case optimizerState = "optimizer state"
+    case communication
+    case data
+    case workspace
+  }
+
+  /// Names a buffer of a plan.
+  public struct BufferID: Hashable, Sendable {
+    let index: Int
+  }
+
+  public struct Buffer: Sendable {
+    public let name: String
+    public let category: Category
+    /// Bytes asked for.
+    public let byteCount: Int
+    /// The points of a step's timeline at which the buffer holds something.
+    public let lifetime: ClosedRange<Int>
+  }
+
+  /// Where the buffers of a plan lie in the slab.
+  public struct Layout: Sendable {
+    /// Bytes from the slab's start, by buffer.
+    public let offsets: [Int]
+    /// Bytes of the slab.
+    public let byteCount: Int
+  }
+
+  /// A lifetime that spans every step.
+  public static let always: ClosedRange<Int> = Int.min...Int.max
+
+  /// Buffers start at multiples of this many bytes: a cache line, and the widest vector.
+  static let alignment = 64
+
+  public private(set) var buffers: [Buffer] = []
+
+  public init() {}
+
+  /// Declares a buffer of `count` elements of a type.
+  package mutating func add<Element: BitwiseCopyable>(
+    _ name: String, _ category: Category, count: Int, of type: Element.Type = Float.self,
+    lifetime: ClosedRange<Int> = MemoryPlan.always
+  ) -> BufferID {
+    precondition(count >= 0, "buffer \(name) of \(count) elements")
+    buffers.append(
+      Buffer(
+        name: name, category: category, byteCount: count * MemoryLayout<Element>.stride, lifetime: lifetime))
+    return BufferID(index: buffers.count - 1)
+  }
+
+  /// First fit by decreasing size: each buffer takes the lowest place that no buffer alive at the same time holds.
+  public func layout() -> Layout {
+    var offsets = [Int](repeating: 0, count: buffers.count)
+    var placed: [(lifetime: ClosedRange<Int>, bytes: Range<Int>)] = []
+    var total = 0
+    let order = buffers.indices.sorted {
+      (buffers[$0].byteCount, $1) > (buffers[$1].byteCount, $0)
+    }
+    for index in order {
+      let buffer = buffers[index]
+      let size = (buffer.byteCount + Self.alignment - 1) / Self.alignment * Self.alignment
+      if size == 0 { continue }
+      var offset = 0
+      for other in placed where other.lifetime.overlaps(buffer.lifetime) {
+        if other.bytes.lowerBound >= offset + size { break }
+        offset = max(offset, other.bytes.upperBound)
+      }
+      offsets[index] = offset
+      total = max(total, offset + size)
+      let bytes = offset..<offset + size
+      let position = placed.firstIndex { $0.bytes.lowerBound > bytes.lowerBound } ?? placed.endIndex
+      placed.insert((buffer.lifetime, bytes), at: position)
+    }
+    return Layout(offsets: offsets, byteCount: total)
+  }
+
+  /// Bytes by category at the fullest point of the timeline, largest first.
+  public func bytesByCategoryAtPeak() -> [(category: Category, byteCount: Int)] {
+    let points = Set(buffers.map(\.lifetime.lowerBound)).sorted()
+    let alive = { (point: Int) in buffers.filter { $0.lifetime.contains(point) } }
+    let size = { (buffers: [Buffer]) in buffers.reduce(0) { $0 + $1.byteCount } }
+    guard let peak = points.max(by: { size(alive($0)) < size(alive($1)) }) else { return [] }
+    return Dictionary(grouping: alive(peak), by: \.category)
+      .map { (category: $0.key, byteCount: size($0.value)) }
+      .sorted { ($0.byteCount, $1.category.rawValue) > ($1.byteCount, $0.category.rawValue) }
+  }
+}

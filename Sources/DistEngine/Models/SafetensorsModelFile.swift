@@ -1,0 +1,187 @@
+import Foundation
+
+/// Model directories in Hugging Face's layout: `config.json` and `model.safetensors`, or shards of it listed in
+/// `model.safetensors.index.json`.
+package enum ModelFile {
+  /// What `config.json` says.
+  package struct Description: Sendable {
+    package let configuration: ModelConfiguration
+    /// Settings that training here leaves aside, such as `resid_pdrop 0.1`: worth a line in the log.
+    package let ignoredSettings: [String]
+  }
+
+  /// - Throws: ``FileError``, ``ModelConfigurationError`` with the file's path.
+  package static func readConfiguration(directory: String) throws -> Description {
+    let path = "\(directory)/config.json"
+    let json = Data(try FileBytes.read(path))
+    do {
+      return Description(
+        configuration: try ModelConfiguration(json: json), ignoredSettings: try ModelConfiguration.ignoredSettings(inJSON: json))
+    } catch {
+      throw ModelConfigurationError.inFile(path: path, error)
+    }
+  }
+
+  /// Overwrites `slab` ([layout.totalCount]) with a directory's parameters, converted to `Float`.
+  ///
+  /// Names count with and without the prefix `transformer.`; the attention masks that older GPT-2 files store
+  /// (`attn.bias`, `attn.masked_bias`) are passed over. A tied head that is stored a second time has to equal the embedding.
+  /// - Throws: ``ModelFileError``, ``SafetensorsError``, ``FileError``. What the slab then holds is undefined.
+  package static func readParameters(
+    directory: String, layout: ParameterLayout, into slab: UnsafeMutableBufferPointer<Float>
+  ) throws {
+    precondition(slab.count == layout.totalCount, "\(slab.count) floats for a model of \(layout.totalCount)")
+    var stored = try storedTensors(directory: directory)
+    let tiedHead = layout.entry(named: head) == nil ? stored.removeValue(forKey: head) : nil
+    if let tiedHead, stored[embedding] == nil {
+      stored[embedding] = tiedHead
+    }
+    try check(stored, against: layout, directory: directory)
+    for entry in layout {
+      let (file, tensor) = stored[entry.name]!
+      let values = UnsafeMutableBufferPointer(rebasing: slab[entry.range])
+      try file.read(tensor, into: values)
+      guard values.allFinite else { throw ModelFileError.notFinite(path: file.path, tensor: tensor.name) }
+    }
+    if let tiedHead {
+      try checkTied(
+        tiedHead, equals: UnsafeBufferPointer(rebasing: slab[layout[embedding].range]), shape: layout[embedding].shape)
+    }
+  }
+
+  /// Makes a directory that `GPT2LMHeadModel.from_pretrained` loads. Each file appears whole or not at all, the configuration
+  /// last.
+  ///
+  /// - Parameter parameters: [configuration.parameterCount], in canonical order.
+  /// - Throws: ``FileError``.
+  package static func write(
+    directory: String, configuration: ModelConfiguration, parameters: UnsafeBufferPointer<Float>
+  ) throws {
+    let layout = configuration.parameterLayout
+    precondition(parameters.count == layout.totalCount, "\(parameters.count) floats for a model of \(layout.totalCount)")
+    try AtomicFile.makeDirectory(directory)
+    let tensors = layout.map { entry in
+      Safetensors.Source(
+        name: entry.name, shape: entry.shape, values: UnsafeBufferPointer(rebasing: parameters[entry.range]))
+    }
+    try Safetensors.write(tensors, to: "\(directory)/\(weightsName)")
+    try AtomicFile.write(configuration.json(), to: "\(directory)/config.json")
+  }
+
+  private static let weightsName = "model.safetensors"
+  private static let indexName = "model.safetensors.index.json"
+  private static let head = "lm_head.weight"
+  private static let embedding = "transformer.wte.weight"
+
+  private typealias Stored = (file: SafetensorsFile, tensor: Safetensors.Tensor)
+
+  /// Every parameter that a directory holds, by the name `GPT2LMHeadModel` gives it.
+  private static func storedTensors(directory: String) throws -> [String: Stored] {
+    var stored: [String: Stored] = [:]
+    for path in try weightFiles(directory: directory) {
+      let file = try SafetensorsFile(path: path)
+      for tensor in file.tensors where !isBuffer(tensor.name) {
+        let name = tensor.name == head || tensor.name.hasPrefix("transformer.") ? tensor.name : "transformer.\(tensor.name)"
+        guard stored.updateValue((file, tensor), forKey: name) == nil else {
+          throw ModelFileError.storedTwice(path: path, tensor: name)
+        }
+      }
+    }
+    return stored
+  }
+
+  private static func weightFiles(directory: String) throws -> [String] {
+    let whole = "\(directory)/\(weightsName)"
+    let index = "\(directory)/\(indexName)"
+    if FileManager.default.fileExists(atPath: whole) { return [whole] }
+    guard FileManager.default.fileExists(atPath: index) else { throw ModelFileError.noWeights(directory: directory) }
+
+    struct Index: Decodable { let weight_map: [String: String] }
+    let map: [String: String]
+    do {
+      map = try JSONDecoder().decode(Index.self, from: Data(try FileBytes.read(index))).weight_map
+    } catch let error as DecodingError {
+      throw ModelFileError.malformedIndex(path: index, reason: DecodingError.reason(of: error))
+    }
+    let names = Set(map.values).sorted()
+    if let outside = names.first(where: { $0.contains("/") }) {
+      throw ModelFileError.malformedIndex(path: index, reason: "\"\(outside)\" is not a file of the directory")
+    }
+    return names.map { "\(directory)/\($0)" }
+  }
+
+  /// Whether a name is that of a mask that older GPT-2 files store with each block.
+  private static func isBuffer(_ name: String) -> Bool {
+    name.hasSuffix(".attn.bias") || name.hasSuffix(".attn.masked_bias")
+  }
+
+  private static func check(_ stored: [String: Stored], against layout: ParameterLayout, directory: String) throws {
+    let missing = layout.filter { stored[$0.name] == nil }
+    if let first = missing.first {
+      throw ModelFileError.missing(directory: directory, tensor: first.name, shape: first.shape, others: missing.count - 1)
+    }
+    for entry in layout {
+      let (file, tensor) = stored[entry.name]!
+      guard tensor.shape == entry.shape else {
+        throw ModelFileError.misshapen(path: file.path, tensor: tensor.name, found: tensor.shape, expected: entry.shape)
+      }
+    }
+    let unknown = stored.filter { layout.entry(named: $0.key) == nil }.sorted { $0.key < $1.key }
+    if let (_, (file, tensor)) = unknown.first {
+      throw ModelFileError.unknown(path: file.path, tensor: tensor.name, shape: tensor.shape, others: unknown.count - 1)
+    }
+  }
+
+  private static func checkTied(_ head: Stored, equals embedding: UnsafeBufferPointer<Float>, shape: [Int]) throws {
+    let (file, tensor) = head
+    guard tensor.shape == shape else {
+      throw ModelFileError.misshapen(path: file.path, tensor: tensor.name, found: tensor.shape, expected: shape)
+    }
+    try file.forEachPiece(of: tensor) { piece, offset in
+      guard piece.elementsEqual(embedding[offset..<(offset + piece.count)]) else {
+        throw ModelFileError.tiedHeadDiffers(path: file.path, tensor: tensor.name)
+      }
+    }
+  }
+}
+
+/// Why a directory's parameters are refused.
+public enum ModelFileError: UserError, Equatable {
+  case noWeights(directory: String)
+  case malformedIndex(path: String, reason: String)
+  case missing(directory: String, tensor: String, shape: [Int], others: Int)
+  case misshapen(path: String, tensor: String, found: [Int], expected: [Int])
+  case unknown(path: String, tensor: String, shape: [Int], others: Int)
+  case storedTwice(path: String, tensor: String)
+  case tiedHeadDiffers(path: String, tensor: String)
+  case notFinite(path: String, tensor: String)
+
+  public var description: String {
+    switch self {
+    case .noWeights(let directory): "\(directory): holds no model.safetensors"
+    case .malformedIndex(let path, let reason): "\(path): \(reason)"
+    case .missing(let directory, let tensor, let shape, let others):
+      "\(directory): tensor \(tensor) \(shape) is missing\(Self.and(others))"
+    case .misshapen(let path, let tensor, let found, let expected):
+      "\(path): tensor \(tensor) has shape \(found): config.json makes it \(expected)"
+    case .unknown(let path, let tensor, let shape, let others):
+      "\(path): tensor \(tensor) \(shape) is no part of the model that config.json describes\(Self.and(others))"
+    case .storedTwice(let path, let tensor): "\(path): tensor \(tensor) is stored twice"
+    case .tiedHeadDiffers(let path, let tensor):
+      "\(path): tensor \(tensor) differs from the token embedding that config.json ties it to"
+    case .notFinite(let path, let tensor): "\(path): tensor \(tensor) has values that are not finite"
+    }
+  }
+
+  private static func and(_ others: Int) -> String {
+    others == 0 ? "" : ", and so \(others == 1 ? "is 1 other" : "are \(others) others")"
+  }
+}
+
+extension UnsafeMutableBufferPointer<Float> {
+  fileprivate var allFinite: Bool {
+    var sum: Float = 0
+    for value in self { sum += value * 0 }
+    return sum == 0
+  }
+}

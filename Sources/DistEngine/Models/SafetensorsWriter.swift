@@ -1,0 +1,61 @@
+import Foundation
+
+extension Safetensors {
+  /// A tensor to be written: its values stay where they are until then.
+  package struct Source {
+    package let name: String
+    package let shape: [Int]
+    /// [product of shape], row-major.
+    package let values: UnsafeBufferPointer<Float>
+
+    package init(name: String, shape: [Int], values: UnsafeBufferPointer<Float>) {
+      precondition(values.count == shape.reduce(1, *), "\(values.count) floats for tensor \(name) \(shape)")
+      self.name = name
+      self.shape = shape
+      self.values = values
+    }
+  }
+
+  /// Writes a file of F32 tensors, atomically, straight from where the values are. Equal tensors give equal bytes: header
+  /// and data are in the order of the names' bytes, the header is padded with spaces to a multiple of 8 bytes.
+  ///
+  /// - Throws: ``FileError``.
+  package static func write(
+    _ tensors: [Source], metadata: [String: String] = ["format": "pt"], to path: String
+  ) throws {
+    let sorted = tensors.sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
+    let header = header(sorted, metadata: metadata)
+    try AtomicFile.write(to: path) { writer in
+      try writer.append(withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) })
+      try writer.append(header)
+      for tensor in sorted { try writer.append(UnsafeRawBufferPointer(tensor.values)) }
+    }
+  }
+
+  private static func header(_ tensors: [Source], metadata: [String: String]) -> [UInt8] {
+    var fields: [String] = []
+    if !metadata.isEmpty {
+      let pairs = metadata.sorted { $0.key < $1.key }.map { "\(quoted($0.key)):\(quoted($0.value))" }
+      fields.append("\"__metadata__\":{\(pairs.joined(separator: ","))}")
+    }
+    var offset = 0
+    for tensor in tensors {
+      let end = offset + tensor.values.count * MemoryLayout<Float>.size
+      let shape = tensor.shape.map { "\($0)" }.joined(separator: ",")
+      fields.append("\(quoted(tensor.name)):{\"dtype\":\"F32\",\"shape\":[\(shape)],\"data_offsets\":[\(offset),\(end)]}")
+      offset = end
+    }
+    var header = Array("{\(fields.joined(separator: ","))}".utf8)
+    while !header.count.isMultiple(of: 8) { header.append(UInt8(ascii: " ")) }
+    return header
+  }
+
+  /// A string as JSON.
+  private static func quoted(_ string: String) -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = .withoutEscapingSlashes
+    do { return String(decoding: try encoder.encode(string), as: UTF8.self) } catch {
+      preconditionFailure("a name as JSON: \(error)")
+    }
+  }
+}

@@ -1,0 +1,145 @@
+/// What a transformer keeps between its forward and backward pass, declared to a ``MemoryPlan``.
+///
+/// A step's timeline, for lifetimes: 0 embedding, 1…L the blocks forward, L+1 the head, L+2…2L+1 the blocks backward (the
+/// last block first), 2L+2 the embedding's gradient, 2L+3 the weighted sum, 2L+4 noise, reduction and update.
+package struct TransformerBuffers {
+  /// What must outlive its use in the passes themselves.
+  package enum Retention: Sendable {
+    /// A forward pass alone: nothing is kept.
+    case inference
+    /// Activations from a block's forward to its backward pass.
+    case backward
+    /// Book-keeping: inputs and output gradients of every layer until the weighted sum (Bu et al. 2022b, arXiv 2210.00038).
+    case weightedSum
+  }
+
+  package enum LogitStorage: Hashable, Sendable {
+    /// Logits of the whole microbatch, which become their own gradients.
+    case whole
+    /// This many rows at a time.
+    case chunks(rows: Int)
+  }
+
+  package struct Options: Sendable {
+    package var retention: Retention
+    package var logits: LogitStorage
+    package var tiedCrossTerm: Bool
+
+    package init(retention: Retention, logits: LogitStorage, tiedCrossTerm: Bool) {
+      self.retention = retention
+      self.logits = logits
+      self.tiedCrossTerm = tiedCrossTerm
+    }
+  }
+
+  typealias ID = MemoryPlan.BufferID
+
+  struct Block {
+    let normalized1, rstd1, qkv, attended, logSumExp, normalized2, rstd2, inner, activated: ID
+    /// Gradients of the residual stream behind this block's two halves, and at its layer norms' outputs.
+    let residualGradient2, residualGradient1, normGradient2, normGradient1: ID
+  }
+
+  package let options: Options
+  package let capacity: Microbatch.Capacity
+  let blocks: [Block]
+  let residual, scaled, finalNormalized, finalRstd, headInput, headInputGradient, firstResidualGradient: ID
+  let logits, gradientAtTokens, wide: ID
+  let scores, scoreGradients, keyGradient, valueGradient, delta: ID
+
+  /// Declares everything. Sizes are in floats of R rows, T positions, d width, H heads, V vocabulary.
+  package init(
+    _ model: ModelConfiguration, capacity: Microbatch.Capacity, options: Options, in plan: inout MemoryPlan
+  ) {
+    self.options = options
+    self.capacity = capacity
+    let (R, T, d, H, V, L) = (
+      capacity.rows, capacity.positions, model.width, model.heads, model.vocabularySize, model.layers
+    )
+    let inner = model.innerWidth
+    let sum = StepTimeline.weightedSum(layers: L)
+    let keeps = options.retention == .weightedSum
+    let isTraining = options.retention != .inference
+    let backward = { (l: Int) in StepTimeline.backward(block: l, layers: L) }
+    // From a block's forward pass to its backward pass, or to the weighted sum that needs it again.
+    let kept = { (l: Int, again: Bool) -> ClosedRange<Int> in
+      switch options.retention {
+      case .inference: l + 1...l + 1
+      case .backward: l + 1...backward(l)
+      case .weightedSum: l + 1...(again ? sum : backward(l))
+      }
+    }
+    // Gradients of the residual stream: one buffer, updated in place, unless all of them are kept.
+    let passes = StepTimeline.head(layers: L)...StepTimeline.embeddingGradient(layers: L)
+    let gradients = isTraining ? R * d : 0
+    let shared = keeps ? 0 : gradients
+    headInputGradient = plan.add(
+      "head input gradient", keeps ? .bookKeeping : .workspace, count: gradients,
+      lifetime: passes.lowerBound...(keeps ? sum : passes.upperBound))
+    // A tied head's weighted sum waits for the embedding's part of the norm, whatever the clipping.
+    let waits = keeps || options.tiedCrossTerm
+    let inPlace = plan.add(
+      "residual gradient", .workspace, count: shared, lifetime: passes.lowerBound...(waits ? sum : passes.upperBound))
+    let normGradient = plan.add("layer norm output gradient", .workspace, count: shared, lifetime: passes)
+    let bookKept = { (plan: inout MemoryPlan, name: String, l: Int, otherwise: ID) -> ID in
+      keeps ? plan.add(name, .bookKeeping, count: R * d, lifetime: backward(l)...sum) : otherwise
+    }
+    firstResidualGradient =
+      keeps
+      ? plan.add("final residual gradient", .bookKeeping, count: R * d, lifetime: passes.lowerBound...sum) : inPlace
+
+    blocks = (0..<L).map { l in
+      let name = { (part: String) in "h.\(l) \(part)" }
+      func add(_ part: String, _ count: Int, again: Bool = true) -> ID {
+        plan.add(name(part), .activations, count: count, lifetime: kept(l, again))
+      }
+      return Block(
+        normalized1: add("ln_1 normalized", R * d), rstd1: add("ln_1 rstd", R, again: false),
+        qkv: add("qkv", R * 3 * d), attended: add("attended", R * d), logSumExp: add("log-sum-exp", R * H, again: false),
+        normalized2: add("ln_2 normalized", R * d), rstd2: add("ln_2 rstd", R, again: false),
+        inner: add("inner", R * inner), activated: add("activated", R * inner),
+        residualGradient2: bookKept(&plan, name("mlp residual gradient"), l, inPlace),
+        residualGradient1: bookKept(&plan, name("attention residual gradient"), l, inPlace),
+        normGradient2: bookKept(&plan, name("ln_2 output gradient"), l, normGradient),
+        normGradient1: bookKept(&plan, name("ln_1 output gradient"), l, normGradient))
+    }
+    let head = StepTimeline.head(layers: L)
+    residual = plan.add("residual", .activations, count: R * d, lifetime: 0...head)
+    scaled = plan.add("layer norm output", .workspace, count: R * d, lifetime: 0...sum)
+    let toBackward = head...(isTraining ? (keeps ? sum : head + 1) : head)
+    finalNormalized = plan.add("ln_f normalized", .activations, count: R * d, lifetime: toBackward)
+    finalRstd = plan.add("ln_f rstd", .activations, count: R, lifetime: toBackward)
+    headInput = plan.add("head input", .activations, count: R * d, lifetime: head...(isTraining ? sum : head))
+    switch options.logits {
+    case .whole:
+      logits = plan.add("logits", .activations, count: R * V, lifetime: head...(waits ? sum : head))
+    case .chunks(let rows):
+      // Chunks are made again for the weighted sum where their factors weren't known the first time.
+      logits = plan.add("logits of a chunk", .workspace, count: min(rows, R) * V, lifetime: head...(waits ? sum : head))
+    }
+    gradientAtTokens = plan.add(
+      "logit gradients at tokens", .bookKeeping, count: options.tiedCrossTerm ? R * T : 0,
+      lifetime: head...StepTimeline.embeddingGradient(layers: L))
+    wide = plan.add(
+      "inner gradient", .workspace, count: isTraining ? R * max(inner, d) : 0, lifetime: head + 1...backward(0))
+
+    let attention = 1...backward(0)
+    let block = min(CausalAttention.queryBlock, T)
+    scores = plan.add("attention scores", .workspace, count: block * T, lifetime: attention)
+    let backwardOnly = isTraining ? 1 : 0
+    scoreGradients = plan.add(
+      "attention score gradients", .workspace, count: backwardOnly * block * T, lifetime: attention)
+    keyGradient = plan.add("key gradient", .workspace, count: backwardOnly * T * (d / H), lifetime: attention)
+    valueGradient = plan.add("value gradient", .workspace, count: backwardOnly * T * (d / H), lifetime: attention)
+    delta = plan.add("attention delta", .workspace, count: backwardOnly * R * H, lifetime: attention)
+  }
+}
+
+/// Points of a step, for the lifetimes of buffers.
+package enum StepTimeline {
+  package static func head(layers: Int) -> Int { layers + 1 }
+  package static func backward(block: Int, layers: Int) -> Int { 2 * layers + 1 - block }
+  package static func embeddingGradient(layers: Int) -> Int { 2 * layers + 2 }
+  package static func weightedSum(layers: Int) -> Int { 2 * layers + 3 }
+  package static func update(layers: Int) -> Int { 2 * layers + 4 }
+}

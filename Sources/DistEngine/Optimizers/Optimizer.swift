@@ -1,0 +1,70 @@
+import Foundation
+
+/// Which update turns a gradient into new parameters, with its constants.
+public enum OptimizerConfiguration: Sendable, Equatable {
+  /// As in PyTorch, dampening 0, not Nesterov; weight decay is added to the gradient.
+  case sgd(momentum: Double, weightDecay: Double)
+  /// Loshchilov & Hutter 2019 (arXiv 1711.05101v3), Algorithm 2: decay is decoupled from the gradient.
+  case adamW(beta1: Double, beta2: Double, epsilon: Double, weightDecay: Double)
+
+  public var name: String {
+    switch self {
+    case .sgd: "sgd"
+    case .adamW: "adamw"
+    }
+  }
+}
+
+/// Updates a slab of parameters in place. Its state lies in buffers that it declared to the plan.
+package struct Optimizer {
+  package struct Buffers: Sendable {
+    let first, second: MemoryPlan.BufferID
+
+    /// - Parameter count: parameters updated here.
+    package init(_ configuration: OptimizerConfiguration, count: Int, in plan: inout MemoryPlan) {
+      switch configuration {
+      case .sgd(let momentum, _):
+        first = plan.add("momentum", .optimizerState, count: momentum == 0 ? 0 : count)
+        second = plan.add("no second moment", .optimizerState, count: 0)
+      case .adamW:
+        first = plan.add("first moment", .optimizerState, count: count)
+        second = plan.add("second moment", .optimizerState, count: count)
+      }
+    }
+  }
+
+  private let configuration: OptimizerConfiguration
+  /// Owns the memory behind the state.
+  private let arena: MemoryArena
+  private let first: Vector
+  private let second: Vector
+  /// Updates done.
+  package private(set) var updates = 0
+
+  package init(_ configuration: OptimizerConfiguration, buffers: Buffers, in arena: MemoryArena) {
+    self.configuration = configuration
+    self.arena = arena
+    first = arena.elements(buffers.first)
+    second = arena.elements(buffers.second)
+  }
+
+  /// One update with the gradient `gradientScale · gradient`. The gradient is read only.
+  package mutating func update(
+    parameters: Vector, gradient: Vector, gradientScale: Double, learningRate: Double
+  ) {
+    updates += 1
+    switch configuration {
+    case .sgd(let momentum, let weightDecay):
+      RowKernels.sgd(
+        parameters: parameters, gradient: gradient, gradientScale: Float(gradientScale),
+        velocity: momentum == 0 ? nil : first, learningRate: Float(learningRate), momentum: Float(momentum),
+        weightDecay: Float(weightDecay))
+    case .adamW(let beta1, let beta2, let epsilon, let weightDecay):
+      RowKernels.adamW(
+        parameters: parameters, gradient: gradient, gradientScale: Float(gradientScale), firstMoment: first,
+        secondMoment: second, learningRate: Float(learningRate), beta1: Float(beta1), beta2: Float(beta2),
+        epsilon: Float(epsilon), weightDecay: Float(weightDecay), c1: Float(1 / (1 - pow(beta1, Double(updates)))),
+        c2: Float(1 / (1 - pow(beta2, Double(updates)))))
+    }
+  }
+}

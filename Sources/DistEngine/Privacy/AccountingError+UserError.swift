@@ -1,0 +1,3 @@
+import PrivacyAccounting
+
+extension AccountingError: UserError {}

@@ -1,0 +1,150 @@
+/// How an example's gradient is bounded.
+public enum Clipping: String, Codable, CaseIterable, Sendable {
+  /// One factor `min(1, C/‖∇‖)` for the whole gradient.
+  case flat
+  /// One factor per parameter tensor, `min(1, C_l/‖∇_l‖)` with `C_l = C/√k` for k tensors, so that the whole is bounded by C
+  /// (Opacus' `per_layer`).
+  case perLayer = "per-layer"
+}
+
+/// Norms and factors of a microbatch's examples, by group: one group with `flat`, one a tensor with `per-layer`.
+package struct ClipFactors {
+  package let clipping: Clipping
+  /// C.
+  package let maxGradNorm: Double
+  package let groups: Int
+  /// `[b, tensors]`: squared norms as layers report them, in double.
+  private let squaredNorms: UnsafeMutableBufferPointer<Double>
+  /// `[b, groups]`
+  private let norms: UnsafeMutableBufferPointer<Double>
+  private let factors: Vector
+  private let tensors: Int
+  private var count = 0
+
+  package struct Buffers: Sendable {
+    let squaredNorms, norms, factors: MemoryPlan.BufferID
+
+    package init(examples: Int, tensors: Int, clipping: Clipping, in plan: inout MemoryPlan) {
+      let groups = clipping == .flat ? 1 : tensors
+      squaredNorms = plan.add("squared norms", .bookKeeping, count: examples * tensors, of: Double.self)
+      norms = plan.add("norms", .bookKeeping, count: examples * groups, of: Double.self)
+      factors = plan.add("clip factors", .bookKeeping, count: examples * groups)
+    }
+  }
+
+  package init(clipping: Clipping, maxGradNorm: Double, tensors: Int, buffers: Buffers, in arena: MemoryArena) {
+    self.clipping = clipping
+    self.maxGradNorm = maxGradNorm
+    self.tensors = tensors
+    groups = clipping == .flat ? 1 : tensors
+    squaredNorms = arena.elements(buffers.squaredNorms, of: Double.self)
+    norms = arena.elements(buffers.norms, of: Double.self)
+    factors = arena.elements(buffers.factors)
+  }
+
+  /// Bound of one group: C, or C/√k.
+  private var groupBound: Double { maxGradNorm / Double(groups).squareRoot() }
+
+  mutating func begin(examples: Int) {
+    count = examples
+    squaredNorms.update(repeating: 0)
+  }
+
+  /// A tensor may be met twice (tied embeddings): its parts add up.
+  func add(_ squaredNorm: Double, example: Int, tensor: Int) {
+    squaredNorms[example * tensors + tensor] += squaredNorm
+  }
+
+  /// Factors of one tensor's group, of which all parts of the norm are known (`per-layer`).
+  func setFactors(tensor: Int) {
+    precondition(clipping == .perLayer)
+    for example in 0..<count {
+      set(example: example, group: tensor, squaredNorm: squaredNorms[example * tensors + tensor])
+    }
+  }
+
+  /// Factors of whole gradients (`flat`).
+  func setFactors() {
+    precondition(clipping == .flat)
+    for example in 0..<count {
+      let row = squaredNorms[example * tensors..<(example + 1) * tensors]
+      set(example: example, group: 0, squaredNorm: row.reduce(0, +))
+    }
+  }
+
+  /// Factor 1 at norm 0; 0 where the norm isn't finite.
+  private func set(example: Int, group: Int, squaredNorm: Double) {
+    // A cross term can take a norm of 0 below it by rounding.
+    let norm = squaredNorm < 0 ? 0 : squaredNorm.squareRoot()
+    norms[example * groups + group] = norm
+    factors[example * groups + group] = norm.isFinite ? Self.factor(norm: norm, bound: groupBound) : 0
+  }
+
+  /// `min(1, bound/norm)`, rounded down: rounding mustn't let a contribution exceed its bound.
+  package static func factor(norm: Double, bound: Double) -> Float {
+    guard norm > bound else { return 1 }
+    let exact = bound / norm
+    let rounded = Float(exact)
+    return Double(rounded) > exact ? rounded.nextDown : rounded
+  }
+
+  package func norm(example: Int, group: Int) -> Double { norms[example * groups + group] }
+  package func factor(example: Int, group: Int) -> Float { factors[example * groups + group] }
+
+  /// The factor of one tensor of an example, or nil where its norm isn't finite and it must not be read.
+  func factor(example: Int, tensor: Int) -> Float? {
+    let group = clipping == .flat ? 0 : tensor
+    return norm(example: example, group: group).isFinite ? factor(example: example, group: group) : nil
+  }
+
+  /// Fills `weights[R]` with a tensor's factors and finds the rows that take part.
+  func rowWeights(tensor: Int, records: [Range<Int>], into weights: Vector) -> RowWeights {
+    var runs: [Range<Int>] = []
+    for (example, rows) in records.enumerated() {
+      guard let factor = factor(example: example, tensor: tensor) else { continue }
+      weights[rows].update(repeating: factor)
+      if let last = runs.last, last.upperBound == rows.lowerBound {
+        runs[runs.count - 1] = last.lowerBound..<rows.upperBound
+      } else {
+        runs.append(rows)
+      }
+    }
+    return RowWeights(weights: weights, runs: runs)
+  }
+
+  /// Counts over the microbatch. Computed from private data, without noise.
+  func statistics() -> ClippingStatistics {
+    var result = ClippingStatistics()
+    for example in 0..<count {
+      let norms = (0..<groups).map { norm(example: example, group: $0) }
+      result.examples += 1
+      if !norms.allSatisfy(\.isFinite) {
+        result.nonFinite += 1
+      } else {
+        result.normSum += norms.reduce(0) { $0 + $1 * $1 }.squareRoot()
+        if norms.contains(where: { $0 > groupBound }) { result.clipped += 1 }
+      }
+    }
+    return result
+  }
+}
+
+/// What clipping did to the examples of a batch. Computed from private data, without noise: not covered by the guarantee.
+package struct ClippingStatistics: Sendable, Equatable {
+  package var examples = 0
+  package var clipped = 0
+  package var nonFinite = 0
+  /// Sum of the finite norms.
+  package var normSum = 0.0
+
+  package init() {}
+
+  package static func + (a: Self, b: Self) -> Self {
+    var sum = a
+    sum.examples += b.examples
+    sum.clipped += b.clipped
+    sum.nonFinite += b.nonFinite
+    sum.normSum += b.normSum
+    return sum
+  }
+}

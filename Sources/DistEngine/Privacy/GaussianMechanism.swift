@@ -1,0 +1,24 @@
+/// The Gaussian mechanism on a sum of clipped gradients: adds N(0, (σC)² I), once for a logical batch (Dwork & Roth 2014,
+/// Theorem A.1; Abadi et al. 2016, Algorithm 1).
+///
+/// The noise of step s for parameter element j, in canonical order, is a function of (key, s, j) alone. So it doesn't matter
+/// which rank draws it, or how many ranks, microbatches or slices there are; it must be added exactly once.
+package struct GaussianMechanism {
+  /// σ: standard deviation of the noise over the sensitivity.
+  package let noiseMultiplier: Double
+  private let source: GaussianSource
+
+  package init(noiseMultiplier: Double, source: GaussianSource) {
+    precondition(noiseMultiplier >= 0 && noiseMultiplier.isFinite, "noise multiplier \(noiseMultiplier)")
+    self.noiseMultiplier = noiseMultiplier
+    self.source = source
+  }
+
+  /// Adds the noise of `step` to every element of the sum.
+  package func addNoise(to sum: ClippedGradientSum, step: Int) {
+    guard noiseMultiplier > 0 else { return }
+    source.add(
+      step: UInt64(step), elements: 0..<sum.gradient.all.count, scale: noiseMultiplier * sum.sensitivity,
+      to: sum.gradient.all)
+  }
+}

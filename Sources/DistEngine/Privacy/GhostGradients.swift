@@ -1,0 +1,137 @@
+/// Ghost clipping by book-keeping, in one backward pass (Li et al. 2021, arXiv 2110.05679; Bu et al. 2022,
+/// arXiv 2210.00038): the norms of the examples' gradients come from layer inputs and output gradients, no example's gradient
+/// is kept, and the clipped sum is one weighted product a layer.
+///
+/// With `flat` clipping factors are known when the backward pass is over, so inputs and output gradients are kept until then.
+/// With `per-layer` a tensor's factors are known at its own layer, and nothing is kept but for a tied table.
+package final class GhostGradients: GradientAccumulator {
+  package let sum: TensorSlab
+  private let workspace: GradientWorkspace
+  private let tiedTensor: Int?
+  /// `[V,d]`: one example's gradient of the head, where logits come in chunks; else nil.
+  private let headGradient: TensorSlab?
+  private let primaryWeights: Vector
+  private let secondaryWeights: Vector
+
+  private var factors: ClipFactors
+  private var records: [Range<Int>] = []
+  /// Layers whose weighted sum waits for its factors.
+  private var book: [any LayerGradient] = []
+  private var headWaits = false
+
+  package struct Buffers: Sendable {
+    let primaryWeights, secondaryWeights, headGradient: MemoryPlan.BufferID
+
+    /// - Parameter headGradientCount: V·d where logits come in chunks, else 0.
+    package init(rows: Int, headGradientCount: Int, in plan: inout MemoryPlan) {
+      primaryWeights = plan.add("row weights", .bookKeeping, count: rows)
+      secondaryWeights = plan.add("row weights of biases", .bookKeeping, count: rows)
+      headGradient = plan.add("one example's head gradient", .perExampleGradients, count: headGradientCount)
+    }
+  }
+
+  /// - Parameters:
+  ///   - tiedTensor: the table that head and token embedding share, if they do.
+  ///   - headTensor: the head's weight.
+  package init(
+    sum: TensorSlab, factors: ClipFactors, tiedTensor: Int?, headTensor: Int, buffers: Buffers,
+    workspace: GradientWorkspace, in arena: MemoryArena
+  ) {
+    self.sum = sum
+    self.factors = factors
+    self.tiedTensor = tiedTensor
+    self.workspace = workspace
+    primaryWeights = arena.elements(buffers.primaryWeights)
+    secondaryWeights = arena.elements(buffers.secondaryWeights)
+    let head = arena.elements(buffers.headGradient)
+    let extent = sum.extents[headTensor]
+    // The slab begins where the head's tensor would make it begin, so that `matrix(headTensor)` is the buffer.
+    headGradient = head.isEmpty ? nil : TensorSlab(head.baseAddress! - extent.offset, extents: sum.extents)
+  }
+
+  package var headChunks: HeadChunks { .withinRecords }
+  package var needsTiedCrossTerm: Bool { tiedTensor != nil }
+  package var clipFactors: ClipFactors? { factors }
+  package var clippedSum: ClippedGradientSum? {
+    ClippedGradientSum(gradient: sum, sensitivity: factors.maxGradNorm)
+  }
+
+  package func beginMicrobatch(_ batch: Microbatch) {
+    records = batch.records
+    factors.begin(examples: records.count)
+    book.removeAll(keepingCapacity: true)
+    headWaits = false
+  }
+
+  package func receive(_ gradient: some LayerGradient) {
+    for (example, rows) in records.enumerated() {
+      let norms = gradient.squaredGradientNorms(rows: rows, workspace: workspace)
+      factors.add(norms.primary, example: example, tensor: gradient.primary)
+      if let secondary = gradient.secondary {
+        factors.add(norms.secondary, example: example, tensor: secondary)
+      }
+    }
+    if factors.clipping == .flat || gradient.primary == tiedTensor {
+      book.append(gradient)
+    } else {
+      factors.setFactors(tensor: gradient.primary)
+      if let secondary = gradient.secondary { factors.setFactors(tensor: secondary) }
+      addWeightedSum(gradient)
+    }
+  }
+
+  /// The head's gradient of one example grows chunk by chunk in a buffer that all examples share. It is added at once where
+  /// its factor is known; else it stays if the example is the microbatch's only one, or is made again at the end.
+  package func receiveHeadChunk(_ gradient: LinearGradient, _ position: HeadChunkPosition) {
+    guard let headGradient else { preconditionFailure("chunks of a head without a buffer for its gradient") }
+    let tensor = gradient.primary
+    let target = headGradient.matrix(tensor)
+    let a = gradient.input.matrix(rows: 0..<gradient.outputGradient.rows, workspace: workspace)
+    gradient.addProduct(a, gradient.outputGradient, to: target, beta: position.isFirst ? 0 : 1)
+    guard position.isLast else { return }
+    factors.add(RowKernels.squaredNorm(target.elements), example: position.example, tensor: tensor)
+    if factors.clipping == .flat || tensor == tiedTensor {
+      headWaits = true
+    } else {
+      factors.setFactors(tensor: tensor)
+      addHeadGradient(of: position.example, tensor: tensor)
+    }
+  }
+
+  package func endMicrobatch(_ batch: Microbatch, model: Transformer) {
+    switch factors.clipping {
+    case .flat: factors.setFactors()
+    case .perLayer: if let tiedTensor { factors.setFactors(tensor: tiedTensor) }
+    }
+    for gradient in book { addWeightedSum(gradient) }
+    guard headWaits else { return }
+    let tensor = model.headTensor
+    if records.count == 1 {
+      addHeadGradient(of: 0, tensor: tensor)
+      return
+    }
+    let weights = factors.rowWeights(tensor: tensor, records: records, into: primaryWeights)
+    for run in weights.runs {
+      model.recomputedHeadGradients(of: batch, rows: run) { rows, gradient in
+        let chunk = RowWeights(weights: weights.weights(rows), runs: [0..<rows.count])
+        gradient.addWeightedSum(
+          GradientWeights(primary: chunk, secondary: chunk), to: self.sum, workspace: self.workspace)
+      }
+    }
+  }
+
+  private func addHeadGradient(of example: Int, tensor: Int) {
+    guard let headGradient, let factor = factors.factor(example: example, tensor: tensor) else { return }
+    RowKernels.addScaled(headGradient.vector(tensor), by: factor, to: sum.vector(tensor))
+  }
+
+  private func addWeightedSum(_ gradient: some LayerGradient) {
+    let primary = factors.rowWeights(tensor: gradient.primary, records: records, into: primaryWeights)
+    let secondary =
+      factors.clipping == .flat
+      ? primary
+      : factors.rowWeights(tensor: gradient.secondary ?? gradient.primary, records: records, into: secondaryWeights)
+    gradient.addWeightedSum(
+      GradientWeights(primary: primary, secondary: secondary), to: sum, workspace: workspace)
+  }
+}

@@ -1,0 +1,20 @@
+/// Sums the gradients of a rank's share of a batch, microbatch by microbatch: plain, or clipped by example.
+package protocol GradientAccumulator: GradientSink {
+  /// `[P]` in canonical order: the sum so far.
+  var sum: TensorSlab { get }
+  /// Norms and factors of the last microbatch; nil where examples aren't told apart.
+  var clipFactors: ClipFactors? { get }
+
+  /// Starts a batch: the sum is 0.
+  func beginBatch()
+  /// Starts a microbatch, before its forward pass.
+  func beginMicrobatch(_ batch: Microbatch)
+  /// Ends a microbatch, after its backward pass and before the next forward pass.
+  func endMicrobatch(_ batch: Microbatch, model: Transformer)
+  /// The sum of a private batch, as the Gaussian mechanism takes it; nil where nothing was clipped.
+  var clippedSum: ClippedGradientSum? { get }
+}
+
+extension GradientAccumulator {
+  package func beginBatch() { sum.all.update(repeating: 0) }
+}

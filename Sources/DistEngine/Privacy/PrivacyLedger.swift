@@ -1,0 +1,47 @@
+import PrivacyAccounting
+
+/// Counts the steps that a run has been charged for, and refuses the one that would exceed its budget.
+///
+/// A step is charged before it draws its batch, and the charge is on disk before anything that the step makes can be seen: a
+/// run that is killed has lost no charge, at most it was charged for a step that never ended.
+package struct PrivacyLedger: ~Copyable {
+  package enum Refusal: UserError, Equatable {
+    case budgetSpent(steps: Int)
+
+    package var description: String {
+      switch self {
+      case .budgetSpent(let steps): "the privacy budget allows \(steps) steps and all of them are spent"
+      }
+    }
+  }
+
+  package private(set) var chargedSteps = 0
+  /// The most steps that stay within the budget.
+  package let allowedSteps: Int
+  private let privacy: PrivacyParameters
+  private var log: DurableLog?
+
+  /// - Parameters:
+  ///   - allowedSteps: by the accountant; see ``PrivacyBudget``.
+  ///   - log: where charges are written, on the one rank that writes them; nil keeps them in memory (a run without output).
+  package init(_ privacy: PrivacyParameters, allowedSteps: Int, log: consuming DurableLog?) {
+    self.privacy = privacy
+    self.allowedSteps = allowedSteps
+    self.log = log
+  }
+
+  /// Whether another step stays within the budget.
+  package var hasBudget: Bool { chargedSteps < allowedSteps }
+
+  /// Enters one step, 0-based.
+  ///
+  /// - Throws: ``Refusal`` when it would exceed the budget; an error of the file when it can't be written. Either way the step
+  ///   must not run.
+  package mutating func charge(step: Int) throws {
+    guard hasBudget else { throw Refusal.budgetSpent(steps: chargedSteps) }
+    let line =
+      "{\"step\":\(step),\"sampling_rate\":\(privacy.samplingRate),\"noise_multiplier\":\(privacy.noiseMultiplier)}"
+    try log?.append(line)
+    chargedSteps += 1
+  }
+}

@@ -1,0 +1,102 @@
+/// Per-example losses, norms and clip factors and the clipped gradient sum of some records, without noise: for auditors and
+/// tests. Not private.
+public struct Inspection {
+  /// `[n]`, in record order: mean loss of a record over its targets, in nats.
+  package var losses: [Float]
+  /// `[n]` with `flat`, `[n,k]` with `per-layer`, groups in canonical order of the tensors.
+  package var norms: [Float]
+  package var clipFactors: [Float]
+  package let groups: Int
+  /// Non-finite examples, which contribute 0.
+  package var nonFinite: Int
+
+  /// Computes the shares of all ranks and combines them; collective. The sum is left in `replica.gradientSum`, on every rank.
+  package init(
+    of records: Range<Int>, in dataset: TokenizedDataset, replica: ModelReplica, communicator: Communicator
+  ) throws {
+    let groups = replica.accumulator?.clipFactors?.groups ?? 1
+    self.groups = groups
+    let count = records.count
+    var losses = [Double](repeating: 0, count: count)
+    var norms = [Double](repeating: 0, count: count * groups)
+    var factors = [Double](repeating: 0, count: count * groups)
+    let share = stride(from: records.lowerBound + communicator.rank, to: records.upperBound, by: communicator.size)
+    let totals = replica.accumulateGradients(of: share, in: dataset) { batch, clipping in
+      for (example, unit) in batch.units.enumerated() {
+        let place = unit - records.lowerBound
+        losses[place] = batch.loss(ofRecord: example)
+        guard let clipping else { continue }
+        for group in 0..<groups {
+          norms[place * groups + group] = clipping.norm(example: example, group: group)
+          factors[place * groups + group] = Double(clipping.factor(example: example, group: group))
+        }
+      }
+    }
+    // Each record is one rank's, and 0 on the others.
+    try communicator.allreduceSum(&losses)
+    try communicator.allreduceSum(&norms)
+    try communicator.allreduceSum(&factors)
+    try communicator.allreduceSum(replica.gradientSum)
+    self.losses = losses.map(Float.init)
+    self.norms = norms.map(Float.init)
+    clipFactors = factors.map(Float.init)
+    nonFinite = try communicator.allreduceSum(totals.clipping.nonFinite)
+  }
+
+  /// Writes F32 tensors `losses`, `norms`, `clip_factors` and the sum under the model's own names and layout.
+  package func write(to path: String, replica: ModelReplica) throws {
+    let shape = groups == 1 ? [losses.count] : [losses.count, groups]
+    let sum = UnsafeBufferPointer(replica.gradientSum)
+    try losses.withUnsafeBufferPointer { losses in
+      try norms.withUnsafeBufferPointer { norms in
+        try clipFactors.withUnsafeBufferPointer { factors in
+          let own = [
+            Safetensors.Source(name: "losses", shape: [losses.count], values: losses),
+            Safetensors.Source(name: "norms", shape: shape, values: norms),
+            Safetensors.Source(name: "clip_factors", shape: shape, values: factors),
+          ]
+          let tensors = replica.plan.layout.map {
+            Safetensors.Source(name: $0.name, shape: $0.shape, values: UnsafeBufferPointer(rebasing: sum[$0.range]))
+          }
+          try Safetensors.write(own + tensors, to: path)
+        }
+      }
+    }
+  }
+}
+
+extension Inspection {
+  /// `dp-mpirun inspect`: reads model and records, computes, writes the file on rank 0; collective.
+  ///
+  /// - Parameter records: nil takes all.
+  public static func run(
+    _ configuration: TrainingConfiguration, records: Range<Int>?, seed: UInt64?, writingTo path: String,
+    environment: MPIEnvironment
+  ) throws {
+    let communicator = environment.world
+    let source = try communicator.agree("model") { try ModelSource.resolve(configuration.model) }
+    let dataset = try communicator.agree("data") {
+      try TrainingSetup.load(configuration, model: source.0).0
+    }
+    let range = records ?? 0..<dataset.count
+    try communicator.agree("records") {
+      guard range.upperBound <= dataset.count else {
+        throw TrainingError.badOption(
+          option: "--records", value: "\(range)", allowed: "within 0..<\(dataset.count), the records of \(configuration.data)")
+      }
+    }
+    let plan = ReplicaPlan(
+      model: source.0, mode: configuration.mode, clipping: configuration.clipping,
+      maxGradNorm: configuration.maxGradNorm,
+      capacity: configuration.performance.capacity(
+        mode: configuration.mode, positions: dataset.longestSequence, parameterCount: source.0.parameterCount),
+      optimizer: nil)
+    let replica = try communicator.agree("memory") { try ModelReplica(plan) }
+    let key = try communicator.sharedKey(seed: seed)
+    try replica.loadParameters(from: source.directory, key: key, communicator: communicator)
+    let inspection = try Inspection(of: range, in: dataset, replica: replica, communicator: communicator)
+    try communicator.agree("output") {
+      if communicator.rank == 0 { try inspection.write(to: path, replica: replica) }
+    }
+  }
+}

@@ -1,0 +1,60 @@
+import Foundation
+
+extension ModelReplica {
+  /// `[P]`: the sum that ``accumulateGradients(of:in:inspect:)`` made.
+  var gradientSum: Vector { arena.elements(plan.gradientSum) }
+
+  /// - Precondition: the plan has an optimizer.
+  func makeOptimizer() -> Optimizer {
+    guard let configuration = plan.optimizer, let buffers = plan.optimizerState else {
+      preconditionFailure("a replica planned without an optimizer")
+    }
+    return Optimizer(configuration, buffers: buffers, in: arena)
+  }
+
+  /// Rank 0 reads the model directory, or draws a fresh model; the others get its parameters, bit for bit. Collective.
+  package func loadParameters(from directory: String?, key: RandomKey, communicator: Communicator) throws {
+    try communicator.agree("model") {
+      guard communicator.rank == 0 else { return }
+      if let directory {
+        try ModelFile.readParameters(directory: directory, layout: plan.layout, into: parameters)
+      } else {
+        let source = GaussianSource(key.subKey(for: .initialisation))
+        plan.layout.initialise(parameters, plan.model, from: source)
+      }
+    }
+    try communicator.broadcast(parameters)
+  }
+
+  /// A number that differs, all but surely, where one bit of the parameters differs (FNV-1a over 32-bit words).
+  func parametersChecksum() -> Int {
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    parameters.withMemoryRebound(to: UInt32.self) { words in
+      for word in words { hash = (hash ^ UInt64(word)) &* 0x100_0000_01b3 }
+    }
+    return Int(truncatingIfNeeded: hash >> 1)
+  }
+
+  /// Mean loss over all targets of a data set, in nats; its records are split over the ranks. Collective.
+  package func meanLoss(over dataset: TokenizedDataset, communicator: Communicator) throws -> Double {
+    let units = stride(from: communicator.rank, to: dataset.count, by: communicator.size)
+    let (sum, targets) = loss(of: units, in: dataset)
+    var totals = [sum, Double(targets)]
+    try communicator.allreduceSum(&totals)
+    return totals[0] / totals[1]
+  }
+}
+
+extension Communicator {
+  /// One key for all ranks: from rank 0's operating system, or from a seed. It crosses the network in memory and is written nowhere.
+  package func sharedKey(seed: UInt64?) throws -> RandomKey {
+    if let seed { return RandomKey(seed: seed) }
+    let bytes = AlignedBuffer<UInt8>(count: RandomKey.byteCount)
+    defer { bytes.elements.update(repeating: 0) }
+    if rank == 0 {
+      RandomKey().withUnsafeBytes { UnsafeMutableRawBufferPointer(bytes.elements).copyMemory(from: $0) }
+    }
+    try broadcast(bytes)
+    return RandomKey(bytes: UnsafeRawBufferPointer(bytes.elements), isReproducible: false)
+  }
+}

@@ -1,0 +1,145 @@
+/// One rank's copy of the model: parameters, gradient sum, buffers, and the machinery that turns records into a gradient.
+package final class ModelReplica {
+  package let plan: ReplicaPlan
+  package let arena: MemoryArena
+  /// `[P]` in canonical order.
+  package let parameters: Vector
+  package let transformer: Transformer
+  /// nil where the plan has no gradients.
+  package let accumulator: (any GradientAccumulator)?
+  private var microbatch: Microbatch
+
+  /// Allocates what the plan says. The parameters are 0.
+  package init(_ plan: ReplicaPlan) throws {
+    self.plan = plan
+    let arena = try MemoryArena(plan.memory)
+    self.arena = arena
+    parameters = arena.elements(plan.parameters)
+    transformer = Transformer(plan.model, parameters: parameters, buffers: plan.transformer, in: arena)
+    microbatch = Microbatch(plan.capacity, plan.microbatch, in: arena)
+    accumulator = Self.accumulator(plan, transformer: transformer, in: arena)
+  }
+
+  private static func accumulator(
+    _ plan: ReplicaPlan, transformer: Transformer, in arena: MemoryArena
+  ) -> (any GradientAccumulator)? {
+    let sum = arena.elements(plan.gradientSum)
+    guard let base = sum.baseAddress, !sum.isEmpty else { return nil }
+    let extents = plan.layout.extents
+    let workspace = workspace(plan, in: arena)
+    let factors = {
+      ClipFactors(
+        clipping: plan.clipping, maxGradNorm: plan.maxGradNorm, tensors: plan.layout.count, buffers: plan.factors,
+        in: arena)
+    }
+    let slab = TensorSlab(base, extents: extents)
+    switch plan.mode {
+    case .standard: return StandardGradients(sum: slab, workspace: workspace)
+    case .hooks:
+      let examples = plan.examples.map { TensorSlab(arena.elements($0).baseAddress!, extents: extents) }
+      return HookGradients(sum: slab, examples: examples, factors: factors(), workspace: workspace)
+    case .ghost:
+      return GhostGradients(
+        sum: slab, factors: factors(), tiedTensor: transformer.tiedTensor, headTensor: transformer.headTensor,
+        buffers: plan.ghost, workspace: workspace, in: arena)
+    }
+  }
+
+  private static func workspace(_ plan: ReplicaPlan, in arena: MemoryArena) -> GradientWorkspace {
+    let buffers = plan.workspace
+    return GradientWorkspace(
+      // Forward passes alone use this buffer otherwise, and then no gradient is taken.
+      rows: arena.elements(plan.transformer.scaled), gramOfInputs: arena.elements(buffers.gramOfInputs),
+      gramOfGradients: arena.elements(buffers.gramOfGradients), gramRows: buffers.gramRows,
+      exampleGradient: arena.elements(buffers.exampleGradient), columnSums: arena.elements(buffers.columnSums),
+      lastPosition: initialised(arena.elements(buffers.lastPosition, of: Int32.self)),
+      previousPosition: arena.elements(buffers.previousPosition, of: Int32.self), normMethod: plan.normMethod)
+  }
+
+  private static func initialised(_ positions: UnsafeMutableBufferPointer<Int32>) -> UnsafeMutableBufferPointer<Int32> {
+    positions.update(repeating: -1)
+    return positions
+  }
+
+  /// Sums over some records of a batch, in this rank.
+  package struct Totals: Sendable, Equatable {
+    package var examples = 0
+    package var targets = 0
+    /// Sum over examples of the mean loss of each, where it is finite, in nats.
+    package var lossSum = 0.0
+    package var finiteLosses = 0
+    package var clipping = ClippingStatistics()
+    package var microbatches = 0
+
+    package init() {}
+  }
+
+  /// Sets the gradient sum to that of `units`, microbatch by microbatch.
+  ///
+  /// - Parameter inspect: sees each microbatch when its losses, norms and factors are known.
+  package func accumulateGradients(
+    of units: some Sequence<Int>, in dataset: TokenizedDataset,
+    inspect: (Microbatch, ClipFactors?) -> Void = { _, _ in }
+  ) -> Totals {
+    guard let accumulator else { preconditionFailure("a replica planned without gradients") }
+    accumulator.beginBatch()
+    var totals = Totals()
+    forEachMicrobatch(of: units, in: dataset) { batch in
+      step(batch, accumulator)
+      totals.microbatches += 1
+      totals.examples += batch.records.count
+      totals.targets += batch.rowCount
+      for record in batch.records.indices {
+        let loss = batch.loss(ofRecord: record)
+        if loss.isFinite {
+          totals.lossSum += loss
+          totals.finiteLosses += 1
+        }
+      }
+      if let factors = accumulator.clipFactors { totals.clipping = totals.clipping + factors.statistics() }
+      inspect(batch, accumulator.clipFactors)
+    }
+    return totals
+  }
+
+  private func step(_ batch: Microbatch, _ accumulator: some GradientAccumulator) {
+    accumulator.beginMicrobatch(batch)
+    transformer.lossesAndGradients(of: batch, into: accumulator)
+    accumulator.endMicrobatch(batch, model: transformer)
+  }
+
+  /// Loss over some records, weighted by target: sum in nats, and the number of targets.
+  package func loss(of units: some Sequence<Int>, in dataset: TokenizedDataset) -> (sum: Double, targets: Int) {
+    var result = (sum: 0.0, targets: 0)
+    forEachMicrobatch(of: units, in: dataset) { batch in
+      transformer.losses(of: batch)
+      result.sum += batch.losses.reduce(0, +)
+      result.targets += batch.rowCount
+    }
+    return result
+  }
+
+  /// The logits behind the last of `ids`, `[V]`, valid until the next pass.
+  package func logits(after ids: some RandomAccessCollection<Int32>) -> Vector {
+    microbatch.removeAll()
+    // A record's last id is a target only; which one it is doesn't matter here.
+    microbatch.append(unit: 0, ids: Array(ids) + [0])
+    return transformer.lastLogits(of: microbatch)
+  }
+
+  /// Packs records until the next one doesn't fit.
+  private func forEachMicrobatch(
+    of units: some Sequence<Int>, in dataset: TokenizedDataset, _ body: (Microbatch) -> Void
+  ) {
+    microbatch.removeAll()
+    for unit in units {
+      if !microbatch.hasRoom(for: dataset.targetCount(of: unit)) {
+        body(microbatch)
+        microbatch.removeAll()
+      }
+      microbatch.append(unit: unit, of: dataset)
+    }
+    if !microbatch.records.isEmpty { body(microbatch) }
+    microbatch.removeAll()
+  }
+}

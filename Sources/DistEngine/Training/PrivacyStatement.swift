@@ -1,0 +1,100 @@
+import PrivacyAccounting
+
+/// What a run may claim, and what it may not: `privacy.json`.
+package struct PrivacyStatement: Encodable, Sendable {
+  package let epsilon: ExtendedReal
+  /// Lower bound of ε where the accountant has one.
+  package let epsilonLower: ExtendedReal?
+  package let delta: Double?
+  package let unit: String
+  package let relation: String
+  package let sampler: String
+  package let samplingRate: Double
+  package let datasetSize: Int
+  package let expectedBatchSize: Int
+  package let noiseMultiplier: Double
+  package let maxGradNorm: Double?
+  package let clipping: String?
+  package let steps: Int
+  package let accountant: String?
+  /// Whether ε and δ hold: false for `standard`, for σ = 0, and where the noise can be reproduced.
+  package let isPrivate: Bool
+  package let warnings: [String]
+
+  enum CodingKeys: String, CodingKey {
+    case epsilon, delta, unit, relation, sampler, clipping, steps, accountant, warnings
+    case epsilonLower = "epsilon_lower"
+    case samplingRate = "sampling_rate"
+    case datasetSize = "dataset_size"
+    case expectedBatchSize = "expected_batch_size"
+    case noiseMultiplier = "noise_multiplier"
+    case maxGradNorm = "max_grad_norm"
+    case isPrivate = "private"
+  }
+
+  /// - Parameter steps: charged so far.
+  /// - Throws: `AccountingError` where no ε can be computed.
+  package init(_ setup: TrainingSetup, steps: Int) throws {
+    let privacy = setup.privacy
+    let bounds = try privacy?.epsilons(after: [steps]).first
+    epsilon = ExtendedReal(value: bounds?.upper ?? .infinity)
+    epsilonLower = bounds?.lower.map(ExtendedReal.init(value:))
+    delta = privacy?.delta
+    unit = "record"
+    relation = NeighbouringRelation.addOrRemoveOne.rawValue
+    sampler = setup.configuration.sampler.rawValue
+    samplingRate = Double(setup.configuration.batchSize) / Double(setup.datasetSize)
+    datasetSize = setup.datasetSize
+    expectedBatchSize = setup.configuration.batchSize
+    noiseMultiplier = privacy?.noiseMultiplier ?? 0
+    maxGradNorm = privacy?.maxGradNorm
+    clipping = privacy?.clipping.rawValue
+    self.steps = steps
+    accountant = privacy?.accountant.rawValue
+    isPrivate = Self.isPrivate(setup)
+    warnings = Self.warnings(setup) + (bounds?.notes ?? [])
+  }
+
+  static func isPrivate(_ setup: TrainingSetup) -> Bool {
+    guard let privacy = setup.privacy else { return false }
+    return privacy.noiseMultiplier > 0 && setup.configuration.seed == nil
+  }
+
+  /// Everything that the guarantee doesn't cover, a line each.
+  package static func warnings(_ setup: TrainingSetup) -> [String] {
+    let configuration = setup.configuration
+    var warnings: [String] = []
+    guard let privacy = setup.privacy else {
+      return ["--mode standard: gradients are neither clipped nor noised; the model is NOT private"]
+    }
+    if configuration.seed != nil {
+      warnings.append("--seed: reproducible, NOT private: whoever knows the seed can subtract the noise")
+    }
+    if privacy.noiseMultiplier == 0 { warnings.append("the noise multiplier is 0: the model is NOT private") }
+    if configuration.datasetSize == nil {
+      warnings.append(
+        "the number of training records, \(privacy.datasetSize), is treated as public (--dataset-size states another)")
+    }
+    if privacy.accountant == .gdp {
+      warnings.append("the gdp accountant is an approximation, not an upper bound on epsilon")
+    }
+    if privacy.delta >= 1 / Double(privacy.datasetSize) {
+      warnings.append("delta \(privacy.delta) is not below 1/N: it permits releasing whole records")
+    }
+    warnings.append(
+      "losses, norms, clip fractions, drawn batches and times are computed from private data without noise: they are for the operator, not for release")
+    if configuration.evaluationData == nil && setup.evaluation != nil {
+      warnings.append("the held-out records' loss is computed without noise; the guarantee is for the training records")
+    }
+    return warnings
+  }
+}
+
+extension PrivacyParameters {
+  /// ε after each number of steps.
+  func epsilons(after steps: [Int]) throws -> [EpsilonBounds] {
+    guard noiseMultiplier > 0 else { return steps.map { EpsilonBounds(upper: $0 == 0 ? 0 : .infinity) } }
+    let phase = try DPSGDPhase(samplingRate: samplingRate, noiseMultiplier: noiseMultiplier, steps: steps.max() ?? 0)
+    return try Accounting.epsilonCurve(of: [phase], delta: delta, at: steps, accountant: accountant).map(\.bounds)
+  }
+}

@@ -1,0 +1,54 @@
+import Foundation
+
+/// A line on standard error that shows how far a run is, written over itself.
+public struct ProgressBar: Sendable {
+  private let steps: Int
+  private let start = ContinuousClock.now
+  private var lastDrawn: ContinuousClock.Instant?
+  private var tokens = 0
+  private var loss: Double?
+  private var epsilon: Double?
+
+  /// Whether a person is likely to look: launchers give rank 0 a pseudo-terminal, so a terminal is no sign of one.
+  public static func isWanted(in environment: [String: String]) -> Bool {
+    guard environment["CI"] == nil, let terminal = environment["TERM"] else { return false }
+    return terminal != "dumb" && !terminal.isEmpty
+  }
+
+  public init(steps: Int) { self.steps = steps }
+
+  /// Redraws at most ten times a second, and at the end.
+  public mutating func advance(_ report: StepReport, epsilon: Double?) {
+    tokens += report.targets
+    loss = report.loss ?? loss
+    self.epsilon = epsilon ?? self.epsilon
+    let now = ContinuousClock.now
+    let done = report.step + 1
+    if let lastDrawn, now - lastDrawn < .milliseconds(100), done < steps { return }
+    lastDrawn = now
+    write("\r\u{1B}[K" + line(done: done, seconds: (now - start).seconds))
+    if done == steps { write("\n") }
+  }
+
+  /// Ends the line, so that other output starts on its own.
+  public func clear() { write("\r\u{1B}[K") }
+
+  private func line(done: Int, seconds: Double) -> String {
+    let width = 24
+    let filled = steps == 0 ? width : width * done / steps
+    let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: width - filled)
+    var parts = ["step \(done)/\(steps)"]
+    if let loss { parts.append("loss " + loss.formatted(digits: 3)) }
+    if let epsilon { parts.append("ε " + epsilon.formatted(digits: 2)) }
+    parts.append("\(Int(Double(tokens) / max(seconds, 1e-9))) tokens/s")
+    parts.append("\(Int((seconds / Double(max(done, 1)) * Double(steps - done)).rounded(.up))) s left")
+    return bar + " " + parts.joined(separator: "  ")
+  }
+
+  private func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+}
+
+extension Double {
+  /// With so many digits behind the point.
+  public func formatted(digits: Int) -> String { String(format: "%.\(digits)f", self) }
+}

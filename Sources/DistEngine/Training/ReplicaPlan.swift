@@ -1,0 +1,127 @@
+/// Every buffer of one rank, for a model, a mode and a microbatch: computed without allocating anything.
+package struct ReplicaPlan {
+  package let model: ModelConfiguration
+  package let layout: ParameterLayout
+  package let mode: TrainingMode
+  package let clipping: Clipping
+  package let maxGradNorm: Double
+  package let capacity: Microbatch.Capacity
+  package let optimizer: OptimizerConfiguration?
+  package let choices: Choices
+  package private(set) var memory = MemoryPlan()
+
+  /// Where several ways give the same result: which one. nil leaves it to the plan.
+  package struct Choices: Sendable {
+    package var logits: TransformerBuffers.LogitStorage?
+    package var normMethod: NormMethod?
+
+    package init(logits: TransformerBuffers.LogitStorage? = nil, normMethod: NormMethod? = nil) {
+      self.logits = logits
+      self.normMethod = normMethod
+    }
+  }
+
+  /// How the norm of a layer's gradient is computed, by the shape of the layer and the length of the record.
+  var normMethod: NormMethod.Choice { Self.normMethod(choices) }
+
+  private static func normMethod(_ choices: Choices) -> NormMethod.Choice {
+    guard let method = choices.normMethod else { return NormMethod.byFlops }
+    return { _, _, _ in method }
+  }
+
+  let parameters, gradientSum: MemoryPlan.BufferID
+  let examples: [MemoryPlan.BufferID]
+  let microbatch: Microbatch.Buffers
+  let transformer: TransformerBuffers
+  let factors: ClipFactors.Buffers
+  let ghost: GhostGradients.Buffers
+  let optimizerState: Optimizer.Buffers?
+  let workspace: WorkspaceBuffers
+
+  struct WorkspaceBuffers {
+    let gramOfInputs, gramOfGradients, exampleGradient, columnSums, lastPosition, previousPosition: MemoryPlan.BufferID
+    let gramRows: Int
+  }
+
+  /// - Parameters:
+  ///   - maxGradNorm: C, for the private modes.
+  ///   - optimizer: nil where no update is made (`inspect`).
+  ///   - computesGradients: false for a forward pass alone (`evaluate`, `generate`).
+  package init(
+    model: ModelConfiguration, mode: TrainingMode, clipping: Clipping = .flat, maxGradNorm: Double = 1,
+    capacity: Microbatch.Capacity, optimizer: OptimizerConfiguration?, computesGradients: Bool = true,
+    choices: Choices = Choices()
+  ) {
+    self.choices = choices
+    self.model = model
+    self.mode = mode
+    self.clipping = clipping
+    self.maxGradNorm = maxGradNorm
+    self.capacity = capacity
+    self.optimizer = optimizer
+    layout = ParameterLayout(model)
+    let count = layout.totalCount
+    var plan = MemoryPlan()
+    parameters = plan.add("parameters", .parameters, count: count)
+    gradientSum = plan.add("gradient sum", .gradients, count: computesGradients ? count : 0)
+    let materialised = mode == .hooks && computesGradients ? capacity.examples : 0
+    examples = (0..<materialised).map {
+      plan.add("gradient of example \($0)", .perExampleGradients, count: count)
+    }
+    microbatch = Microbatch.Buffers(capacity, in: &plan)
+    let logits =
+      choices.logits
+      ?? Self.logitStorage(model, mode: mode, capacity: capacity, computesGradients: computesGradients)
+    let isGhost = mode == .ghost && computesGradients
+    transformer = TransformerBuffers(
+      model, capacity: capacity,
+      options: TransformerBuffers.Options(
+        retention: !computesGradients ? .inference : isGhost && clipping == .flat ? .weightedSum : .backward,
+        logits: logits, tiedCrossTerm: isGhost && model.tiedEmbeddings), in: &plan)
+    let tellsExamplesApart = mode.isPrivate && computesGradients
+    factors = ClipFactors.Buffers(
+      examples: tellsExamplesApart ? capacity.examples : 0, tensors: layout.count, clipping: clipping, in: &plan)
+    ghost = GhostGradients.Buffers(
+      rows: isGhost ? capacity.rows : 0,
+      headGradientCount: isGhost && logits != .whole ? model.vocabularySize * model.width : 0, in: &plan)
+    optimizerState = optimizer.map { Optimizer.Buffers($0, count: count, in: &plan) }
+    workspace = Self.workspace(
+      model, capacity: capacity, isGhost: isGhost, logits: logits,
+      normMethod: Self.normMethod(choices), in: &plan)
+    memory = plan
+  }
+
+  /// Rows of logits held at a time where not all are.
+  static let logitChunk = 128
+
+  /// Logits are held as a whole where that costs no more than the alternative: a chunk, and in `ghost` with it one example's
+  /// head gradient, whose factor is not known before the end of the backward pass.
+  private static func logitStorage(
+    _ model: ModelConfiguration, mode: TrainingMode, capacity: Microbatch.Capacity, computesGradients: Bool
+  ) -> TransformerBuffers.LogitStorage {
+    let chunk = min(logitChunk, capacity.rows)
+    let rowsAtNoCost = mode == .ghost && computesGradients ? chunk + model.width : chunk
+    return capacity.rows <= rowsAtNoCost ? .whole : .chunks(rows: chunk)
+  }
+
+  private static func workspace(
+    _ model: ModelConfiguration, capacity: Microbatch.Capacity, isGhost: Bool, logits: TransformerBuffers.LogitStorage,
+    normMethod: NormMethod.Choice, in plan: inout MemoryPlan
+  ) -> WorkspaceBuffers {
+    let (d, inner, T) = (model.width, model.innerWidth, capacity.positions)
+    let gram = isGhost ? T * T : 0
+    // A layer's gradient is instantiated for long records if for any: the shape at T decides whether scratch is needed.
+    var shapes = [(d, 3 * d), (d, d), (d, inner), (inner, d)]
+    if logits == .whole { shapes.append((d, model.vocabularySize)) }
+    let largest = shapes.filter { normMethod(T, $0.0, $0.1) == .instantiate }.map { $0.0 * $0.1 }.max() ?? 0
+    let widest = max(2 * d, 3 * d, inner, logits == .whole ? model.vocabularySize : 0)
+    return WorkspaceBuffers(
+      gramOfInputs: plan.add("Gram matrix of inputs", .workspace, count: gram),
+      gramOfGradients: plan.add("Gram matrix of output gradients", .workspace, count: gram),
+      exampleGradient: plan.add("one example's gradient of a layer", .perExampleGradients, count: isGhost ? largest : 0),
+      columnSums: plan.add("column sums", .workspace, count: widest),
+      lastPosition: plan.add("last position by token", .workspace, count: isGhost ? model.vocabularySize : 0, of: Int32.self),
+      previousPosition: plan.add("previous position", .workspace, count: isGhost ? T : 0, of: Int32.self),
+      gramRows: isGhost ? T : 0)
+  }
+}

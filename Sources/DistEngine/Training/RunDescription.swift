@@ -1,0 +1,106 @@
+import Foundation
+
+/// The whole configuration of a run, defaults included, with versions, ranks and hosts: `run.json`.
+struct RunDescription: Encodable {
+  let version = ProgramVersion.current
+  let blas: String
+  let started: Date
+  let ranks: Int
+  let hosts: [String]
+  let mode: TrainingMode
+  let model: String
+  let modelShape: Shape
+  let data: String
+  let evaluationData: String?
+  let textField: String
+  let tokenizer = "bytes"
+  let trainingRecords: Int
+  let evaluationRecords: Int
+  let sequenceLength: Int
+  let datasetSize: Int
+  let batchSize: Int
+  let microbatch: Microbatch
+  let steps: Int
+  let sampler: TrainingConfiguration.Sampler
+  let clipping: Clipping?
+  let maxGradNorm: Double?
+  let noiseMultiplier: Double?
+  let targetEpsilon: Double?
+  let targetDelta: Double?
+  let accountant: String?
+  let optimizer: Optimizer
+  let reproducible: Bool
+  let plannedBytes: Int
+
+  struct Shape: Encodable {
+    let vocabularySize, positions, width, layers, heads, innerWidth: Int
+    let tied: Bool
+    let parameters: Int
+  }
+
+  struct Microbatch: Encodable {
+    let examples, rows: Int
+  }
+
+  struct Optimizer: Encodable {
+    let name: String
+    let learningRate: Double
+    let schedule: LearningRateSchedule.Shape
+    let warmup: Int
+    let momentum, beta1, beta2, epsilon: Double?
+    let weightDecay: Double
+  }
+
+  init(_ setup: TrainingSetup, overview: TrainingOverview, environment: MPIEnvironment) {
+    let configuration = setup.configuration
+    let shape = setup.model
+    blas = MatrixProducts.libraryDescription
+    started = Date()
+    ranks = overview.ranks
+    hosts = overview.hosts
+    mode = configuration.mode
+    model = configuration.model
+    modelShape = Shape(
+      vocabularySize: shape.vocabularySize, positions: shape.positions, width: shape.width, layers: shape.layers,
+      heads: shape.heads, innerWidth: shape.innerWidth, tied: shape.tiedEmbeddings, parameters: shape.parameterCount)
+    data = configuration.data
+    evaluationData = configuration.evaluationData
+    textField = configuration.textField
+    trainingRecords = setup.training.count
+    evaluationRecords = setup.evaluation?.count ?? 0
+    sequenceLength = setup.training.longestSequence
+    datasetSize = setup.datasetSize
+    batchSize = configuration.batchSize
+    let capacity = setup.capacity
+    microbatch = Microbatch(examples: capacity.examples, rows: capacity.rows)
+    steps = setup.steps
+    sampler = configuration.sampler
+    clipping = setup.privacy?.clipping
+    maxGradNorm = setup.privacy?.maxGradNorm
+    noiseMultiplier = setup.privacy?.noiseMultiplier
+    targetEpsilon = setup.targetEpsilon
+    targetDelta = setup.privacy?.delta
+    accountant = setup.privacy?.accountant.rawValue
+    optimizer = Self.optimizer(configuration)
+    reproducible = configuration.seed != nil
+    plannedBytes = overview.plannedBytes
+  }
+
+  private static func optimizer(_ configuration: TrainingConfiguration) -> Optimizer {
+    var momentum: Double?
+    var adam: (beta1: Double, beta2: Double, epsilon: Double)?
+    let decay: Double
+    switch configuration.optimizer {
+    case .sgd(let value, let weightDecay): (momentum, decay) = (value, weightDecay)
+    case .adamW(let beta1, let beta2, let epsilon, let weightDecay): (adam, decay) = ((beta1, beta2, epsilon), weightDecay)
+    }
+    return Optimizer(
+      name: configuration.optimizer.name, learningRate: configuration.learningRate, schedule: configuration.schedule,
+      warmup: configuration.warmupSteps, momentum: momentum, beta1: adam?.beta1, beta2: adam?.beta2,
+      epsilon: adam?.epsilon, weightDecay: decay)
+  }
+}
+
+public enum ProgramVersion {
+  public static let current = "0.1.0"
+}

@@ -1,0 +1,117 @@
+import Foundation
+
+/// The directory of a run: `run.json`, `metrics.jsonl`, `privacy.json`, `model/`, `checkpoints/`. Rank 0 alone writes.
+package final class RunDirectory {
+  package let path: String
+  private var metrics: FileHandle?
+
+  /// Makes the directory. One that holds a run is refused: nothing is ever overwritten.
+  package init(creating path: String) throws {
+    self.path = path
+    try AtomicFile.makeDirectory(path)
+    for file in ["run.json", "privacy.json", "metrics.jsonl", "model", "checkpoints"]
+    where FileManager.default.fileExists(atPath: "\(path)/\(file)") {
+      throw TrainingError.outputHoldsRun(path)
+    }
+    guard access(path, W_OK | X_OK) == 0 else { throw FileError(path: path, action: "written to", code: errno) }
+  }
+
+  package var ledger: String { "\(path)/checkpoints/ledger.jsonl" }
+  package var model: String { "\(path)/model" }
+
+  /// Writes what is known before the first step. `privacy.json` says that nothing has been spent yet.
+  func begin(_ setup: TrainingSetup, overview: TrainingOverview, environment: MPIEnvironment) throws {
+    try AtomicFile.makeDirectory("\(path)/checkpoints")
+    try write(RunDescription(setup, overview: overview, environment: environment), to: "run.json")
+    try write(PrivacyStatement(setup, steps: 0), to: "privacy.json")
+    let file = "\(path)/metrics.jsonl"
+    guard FileManager.default.createFile(atPath: file, contents: nil), let handle = FileHandle(forWritingAtPath: file)
+    else { throw FileError(path: file, action: "written", code: errno) }
+    metrics = handle
+  }
+
+  func append(_ report: StepReport, epsilon: Double?, isPrivateRun: Bool) throws {
+    var line = try JSONEncoder.lines.encode(MetricsLine(report, epsilon: epsilon, isPrivateRun: isPrivateRun))
+    line.append(UInt8(ascii: "\n"))
+    do {
+      try metrics?.write(contentsOf: line)
+    } catch {
+      throw FileError(path: "\(path)/metrics.jsonl", action: "written", reason: "\(error)")
+    }
+  }
+
+  /// Writes the model first and the statement that goes with it last.
+  func finish(_ replica: ModelReplica, setup: TrainingSetup, statement: PrivacyStatement?) throws {
+    try metrics?.close()
+    metrics = nil
+    try ModelFile.write(directory: model, configuration: setup.model, parameters: UnsafeBufferPointer(replica.parameters))
+    if let statement { try write(statement, to: "privacy.json") }
+  }
+
+  private func write(_ value: some Encodable, to name: String) throws {
+    try AtomicFile.write(JSONEncoder.files.encode(value) + [UInt8(ascii: "\n")], to: "\(path)/\(name)")
+  }
+}
+
+extension JSONEncoder {
+  /// For files that people read.
+  static var files: JSONEncoder {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    return encoder
+  }
+
+  /// For files of one object a line.
+  static var lines: JSONEncoder {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    return encoder
+  }
+}
+
+/// One line of `metrics.jsonl`.
+struct MetricsLine: Encodable {
+  let step: Int
+  let loss: Double?
+  let examples: Int
+  let tokens: Int
+  let clippedFraction: Double?
+  let meanGradientNorm: Double?
+  let nonFiniteExamples: Int
+  let learningRate: Double
+  let seconds: Double
+  let collectiveSeconds: Double
+  let epsilon: Double?
+  /// The keys of this line that are computed from private data without noise: not covered by the guarantee.
+  let withoutNoise: [String]?
+
+  init(_ report: StepReport, epsilon: Double?, isPrivateRun: Bool) {
+    step = report.step
+    loss = report.loss
+    examples = report.examples
+    tokens = report.targets
+    clippedFraction = report.clippedFraction
+    meanGradientNorm = report.meanGradientNorm
+    nonFiniteExamples = report.nonFiniteExamples
+    learningRate = report.learningRate
+    seconds = report.seconds
+    collectiveSeconds = report.collectiveSeconds
+    self.epsilon = epsilon.flatMap { $0.isFinite ? $0 : nil }
+    withoutNoise =
+      isPrivateRun
+      ? [
+        "loss", "examples", "tokens", "clipped_fraction", "mean_grad_norm", "non_finite_examples", "seconds",
+        "collective_seconds",
+      ] : nil
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case step, loss, examples, tokens, seconds, epsilon
+    case clippedFraction = "clipped_fraction"
+    case meanGradientNorm = "mean_grad_norm"
+    case nonFiniteExamples = "non_finite_examples"
+    case learningRate = "learning_rate"
+    case collectiveSeconds = "collective_seconds"
+    case withoutNoise = "computed_without_noise"
+  }
+}

@@ -1,0 +1,197 @@
+import Foundation
+import PrivacyAccounting
+
+/// A training run over all ranks, from a configuration to a released model.
+public final class Trainer {
+  private let setup: TrainingSetup
+  private let environment: MPIEnvironment
+  private let replica: ModelReplica
+  private let key: RandomKey
+  private let directory: RunDirectory?
+  private var observer: (any TrainingObserver)?
+
+  private var losses: [Double] = []
+  private var stepSeconds: [Double] = []
+  private var tokens = 0
+  private var evaluationLoss: Double?
+  private var nodePeakBytes: [Int] = []
+
+  /// Reads, decides, allocates; collective. What can be refused is refused here, on all ranks together.
+  ///
+  /// - Parameter observer: told of the run's progress, on rank 0 alone.
+  public init(
+    _ configuration: TrainingConfiguration, environment: MPIEnvironment, observer: (any TrainingObserver)? = nil
+  ) throws {
+    let communicator = environment.world
+    self.environment = environment
+    self.observer = communicator.rank == 0 ? observer : nil
+    let setup = try TrainingSetup(configuration, communicator: communicator)
+    self.setup = setup
+    // A directory that can't be used must be known before hours are spent; it is touched before anything else is made.
+    let directory = try communicator.agree("output") {
+      try communicator.rank == 0 ? configuration.output.map(RunDirectory.init(creating:)) : nil
+    }
+    self.directory = directory
+    replica = try communicator.agree("memory") {
+      try ModelReplica(
+        ReplicaPlan(
+          model: setup.model, mode: configuration.mode, clipping: configuration.clipping,
+          maxGradNorm: configuration.maxGradNorm, capacity: setup.capacity, optimizer: configuration.optimizer))
+    }
+    key = try communicator.sharedKey(seed: configuration.seed)
+    try replica.loadParameters(
+      from: setup.modelDirectory, key: key, communicator: communicator)
+  }
+
+  /// Runs every step, evaluates, writes the model; collective.
+  public func run() throws -> TrainingReport {
+    let communicator = environment.world
+    let overview = try overview()
+    try communicator.agree("run files") { try directory?.begin(setup, overview: overview, environment: environment) }
+    observer?.didStart(overview)
+    var step = try makeStep()
+    let epsilons = try loggedEpsilons()
+    for index in 0..<setup.steps {
+      guard step.ledger?.hasBudget ?? true else { break }
+      environment.step = index
+      let report = try step.run(index)
+      try record(report, epsilon: epsilons[index + 1])
+      try checkParameters(after: index)
+      if isEvaluated(after: index) { try evaluate(after: index) }
+    }
+    environment.step = nil
+    if evaluationLoss == nil || setup.steps == 0 { try evaluate(after: setup.steps - 1) }
+    return try finish(stepsDone: losses.count)
+  }
+
+  private func makeStep() throws -> TrainingStep {
+    let configuration = setup.configuration
+    let sampling = CounterRandom(key.subKey(for: .sampling))
+    let sampler: BatchSampler.Kind =
+      switch configuration.sampler {
+      case .poisson:
+        .poisson(
+          try PoissonSampler(
+            expectedBatchSize: configuration.batchSize, datasetSize: setup.datasetSize, random: sampling),
+          unitCount: setup.training.count)
+      case .shuffle:
+        .shuffle(
+          try ShuffleSampler(
+            batchSize: configuration.batchSize, unitCount: setup.training.count,
+            random: CounterRandom(key.subKey(for: .shuffle))))
+      }
+    return TrainingStep(
+      replica: replica, communicator: environment.world, dataset: setup.training, sampler: BatchSampler(sampler),
+      mechanism: setup.privacy.map {
+        GaussianMechanism(noiseMultiplier: $0.noiseMultiplier, source: GaussianSource(key.subKey(for: .noise)))
+      },
+      ledger: try makeLedger(),
+      optimizer: replica.makeOptimizer(),
+      schedule: LearningRateSchedule(
+        shape: configuration.schedule, peak: configuration.learningRate, warmupSteps: configuration.warmupSteps,
+        totalSteps: setup.steps),
+      expectedBatchSize: configuration.batchSize)
+  }
+
+  private func makeLedger() throws -> PrivacyLedger? {
+    guard let privacy = setup.privacy else { return nil }
+    guard let directory else { return PrivacyLedger(privacy, allowedSteps: setup.allowedSteps, log: nil) }
+    return PrivacyLedger(privacy, allowedSteps: setup.allowedSteps, log: try DurableLog(path: directory.ledger))
+  }
+
+  private func isLogged(_ stepsDone: Int) -> Bool {
+    let every = setup.configuration.logEvery ?? max(1, setup.steps / 20)
+    return stepsDone == setup.steps || stepsDone.isMultiple(of: every)
+  }
+
+  private func isEvaluated(after step: Int) -> Bool {
+    setup.evaluation != nil
+      && (step + 1 == setup.steps || setup.configuration.evaluateEvery.map { (step + 1).isMultiple(of: $0) } ?? false)
+  }
+
+  /// ε after the steps that are logged, on rank 0: known before the first step, so that no step waits for it.
+  private func loggedEpsilons() throws -> [Int: Double] {
+    guard environment.world.rank == 0, let privacy = setup.privacy else { return [:] }
+    let steps = (0...setup.steps).filter { $0 > 0 && isLogged($0) }
+    return try Dictionary(uniqueKeysWithValues: zip(steps, privacy.epsilons(after: steps).map(\.upper)))
+  }
+
+  private func record(_ report: StepReport, epsilon: Double?) throws {
+    if let loss = report.loss { losses.append(loss) } else { losses.append(.nan) }
+    stepSeconds.append(report.seconds)
+    tokens += report.targets
+    if isLogged(report.step + 1) {
+      let bytes = try environment.node.allreduceSum(MemoryMeter.proportionalBytes)
+      nodePeakBytes.append(bytes)
+    }
+    guard environment.world.rank == 0 else { return }
+    try directory?.append(report, epsilon: epsilon, isPrivateRun: setup.privacy != nil)
+    observer?.didFinish(report, epsilon: epsilon)
+  }
+
+  /// How often the ranks compare their parameters.
+  private static let checkInterval = 50
+
+  private func checkParameters(after step: Int) throws {
+    guard (step + 1).isMultiple(of: Self.checkInterval) || step + 1 == setup.steps else { return }
+    let communicator = environment.world
+    let checksum = replica.parametersChecksum()
+    let (low, high) = (try communicator.allreduceMin(checksum), try communicator.allreduceMax(checksum))
+    guard low == high else { throw try communicator.agreed(TrainingError.parametersDiffer(step: step)) }
+    guard RowKernels.squaredNorm(replica.parameters).isFinite else {
+      throw try communicator.agreed(TrainingError.diverged(step: step))
+    }
+  }
+
+  private func evaluate(after step: Int) throws {
+    guard let evaluation = setup.evaluation else { return }
+    let loss = try replica.meanLoss(over: evaluation, communicator: environment.world)
+    evaluationLoss = loss
+    observer?.didEvaluate(step: step, loss: loss)
+  }
+
+  private func overview() throws -> TrainingOverview {
+    TrainingOverview(
+      mode: setup.configuration.mode, ranks: environment.world.size, hosts: environment.topology.hosts,
+      usableCores: ProcessorAffinity.usableCores, parameters: setup.model.parameterCount,
+      trainingRecords: setup.training.count, evaluationRecords: setup.evaluation?.count ?? 0,
+      longestRecord: setup.training.longestSequence, steps: setup.steps, expectedBatchSize: setup.configuration.batchSize,
+      privacy: setup.privacy, warnings: PrivacyStatement.warnings(setup), plannedBytes: replica.arena.layout.byteCount,
+      unigramEntropy: setup.configuration.data == Corpus.builtinName
+        ? setup.evaluation?.unigramEntropy : nil)
+  }
+
+  private func finish(stepsDone: Int) throws -> TrainingReport {
+    let communicator = environment.world
+    let statement = try communicator.agree("privacy statement") {
+      communicator.rank == 0 ? try PrivacyStatement(setup, steps: stepsDone) : nil
+    }
+    try communicator.agree("model file") { try directory?.finish(replica, setup: setup, statement: statement) }
+    let report = try makeReport(stepsDone: stepsDone, epsilon: statement?.epsilon ?? ExtendedReal(value: .infinity))
+    return report
+  }
+
+  private func makeReport(stepsDone: Int, epsilon: ExtendedReal) throws -> TrainingReport {
+    let megabytes = { (bytes: Int) in Double(bytes) / Double(MemoryMeter.megabyte) }
+    let seconds = stepSeconds.reduce(0, +)
+    let seen = losses.filter { !$0.isNaN }
+    let tenth = max(1, seen.count / 10)
+    let mean = { (values: ArraySlice<Double>) in
+      values.isEmpty ? nil : values.reduce(0, +) / Double(values.count)
+    }
+    let communicator = environment.world
+    let leaders = try communicator.allgather(environment.topology.isNodeLeader ? nodePeakBytes.max() ?? 0 : -1)
+    return TrainingReport(
+      mode: setup.configuration.mode, ranks: communicator.size, steps: stepsDone, lossFirst: mean(seen.prefix(tenth)),
+      lossLast: mean(seen.suffix(tenth)), evalLoss: evaluationLoss, epsilon: epsilon, delta: setup.privacy?.delta,
+      noiseMultiplier: setup.privacy?.noiseMultiplier ?? 0, tokens: tokens,
+      tokensPerSecond: seconds > 0 ? Double(tokens) / seconds : 0,
+      stepSecondsMedian: stepSeconds.isEmpty ? 0 : stepSeconds.sorted()[stepSeconds.count / 2],
+      secondsPerToken: tokens > 0 ? seconds / Double(tokens) : 0,
+      peakRssMb: try communicator.allgather(MemoryMeter.peakResidentBytes).map(megabytes),
+      nodePssMb: leaders.filter { $0 >= 0 }.map(megabytes),
+      plannedMb: try communicator.allgather(replica.arena.layout.byteCount).map(megabytes),
+      parameters: setup.model.parameterCount, parametersL2: RowKernels.squaredNorm(replica.parameters).squareRoot(),
+      output: setup.configuration.output)
+  }
+}

@@ -1,0 +1,153 @@
+import PrivacyAccounting
+
+/// What a training run is asked to do: the options of `dp-mpirun train`, with their defaults.
+public struct TrainingConfiguration: Sendable {
+  /// How the noise multiplier is found.
+  public enum Noise: Sendable, Equatable {
+    /// σ as given.
+    case multiplier(Double)
+    /// The smallest σ with which the run's steps stay within ε.
+    case targetEpsilon(Double)
+  }
+
+  public enum Length: Sendable, Equatable {
+    case steps(Int)
+    /// steps = ceil(E·N₀/B).
+    case epochs(Double)
+  }
+
+  public enum Sampler: String, Codable, CaseIterable, Sendable {
+    case poisson, shuffle
+  }
+
+  public var mode = TrainingMode.ghost
+  public var clipping = Clipping.flat
+  public var maxGradNorm = 1.0
+  /// A preset's name or a model directory.
+  public var model = "tiny"
+  /// A file, or `builtin`.
+  public var data = Corpus.builtinName
+  public var evaluationData: String?
+  public var textField = "text"
+  /// T; nil takes what the records need, at most the model's positions.
+  public var sequenceLength: Int?
+  /// N₀; nil takes the number of training records, which is then treated as public.
+  public var datasetSize: Int?
+  public var batchSize = 256
+  public var length = Length.steps(100)
+  public var noise: Noise?
+  /// nil: 1/(10·N₀).
+  public var targetDelta: Double?
+  public var accountant = AccountantKind.pld
+  public var optimizer = OptimizerConfiguration.adamW(beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01)
+  public var learningRate = 1e-3
+  public var warmupSteps = 0
+  public var schedule = LearningRateSchedule.Shape.constant
+  public var sampler = Sampler.poisson
+  public var seed: UInt64?
+  public var output: String?
+  public var evaluateEvery: Int?
+  public var logEvery: Int?
+  public var performance = PerformanceOptions()
+
+  public init() {}
+
+  /// The target of a private run on the built-in corpus that names neither σ nor ε.
+  public static let builtinTargetEpsilon = 8.0
+}
+
+/// Why a run is refused.
+public enum TrainingError: UserError, Equatable {
+  /// An option whose value can't be, whatever the data.
+  case badOption(option: String, value: String, allowed: String)
+  case conflictingOptions(String)
+  /// A private mode on other than the built-in data needs its noise stated.
+  case noNoise
+  case batchLargerThanData(batch: Int, datasetSize: Int)
+  case sequenceLongerThanModel(length: Int, positions: Int)
+  case vocabularyTooSmall(tokenizer: Int, model: Int)
+  case outputHoldsRun(String)
+  /// A preset where trained weights are needed.
+  case noWeights(preset: String)
+  case diverged(step: Int)
+  case parametersDiffer(step: Int)
+
+  public var exitStatus: Int32 {
+    switch self {
+    case .badOption, .conflictingOptions: ExitStatus.usage
+    case .parametersDiffer: ExitStatus.internalError
+    default: ExitStatus.refused
+    }
+  }
+
+  public var description: String {
+    switch self {
+    case .badOption(let option, let value, let allowed): "\(option) \(value): must be \(allowed)"
+    case .conflictingOptions(let what): what
+    case .noNoise:
+      "a private mode on your own data needs --noise-multiplier or --target-epsilon: how much privacy is enough is yours to say"
+    case .batchLargerThanData(let batch, let size):
+      "--batch-size \(batch) is larger than the data set of \(size) records: must be at most that many"
+    case .sequenceLongerThanModel(let length, let positions):
+      "--seq-len \(length) is beyond the model's \(positions) positions: must be at most that many"
+    case .vocabularyTooSmall(let tokenizer, let model):
+      "the tokenizer makes \(tokenizer) ids and the model's vocabulary has \(model): the model must have at least as many"
+    case .noWeights(let preset): "--model \(preset) is a preset, which has no weights: name a model directory"
+    case .outputHoldsRun(let path): "--output \(path) holds a run already: name another directory"
+    case .diverged(let step): "the parameters are not finite after step \(step): a smaller --learning-rate may help"
+    case .parametersDiffer(let step): "the ranks' parameters differ after step \(step): their processors or libraries disagree"
+    }
+  }
+}
+
+extension TrainingConfiguration {
+  /// Refuses values that can't be, whatever the data and the model.
+  public func validate() throws(TrainingError) {
+    func check(_ condition: Bool, _ option: String, _ value: Any, _ allowed: String) throws(TrainingError) {
+      guard condition else { throw .badOption(option: option, value: "\(value)", allowed: allowed) }
+    }
+    try check(batchSize >= 1, "--batch-size", batchSize, "1 or more")
+    try check(maxGradNorm > 0 && maxGradNorm.isFinite, "--max-grad-norm", maxGradNorm, "a number above 0")
+    if let sequenceLength { try check(sequenceLength >= 1, "--seq-len", sequenceLength, "1 or more") }
+    if let datasetSize { try check(datasetSize >= 1, "--dataset-size", datasetSize, "1 or more") }
+    if let microbatch = performance.microbatch { try check(microbatch >= 1, "--microbatch", microbatch, "1 or more, or auto") }
+    switch length {
+    case .steps(let steps): try check(steps >= 0, "--steps", steps, "0 or more")
+    case .epochs(let epochs): try check(epochs >= 0 && epochs.isFinite, "--epochs", epochs, "0 or more")
+    }
+    switch noise {
+    case .multiplier(let sigma)?:
+      try check(sigma >= 0 && sigma.isFinite, "--noise-multiplier", sigma, "0 or a number above it")
+    case .targetEpsilon(let epsilon)?:
+      try check(epsilon > 0 && epsilon.isFinite, "--target-epsilon", epsilon, "a number above 0")
+    case nil: break
+    }
+    if let targetDelta { try check(targetDelta > 0 && targetDelta < 1, "--target-delta", targetDelta, "above 0 and below 1") }
+    try check(learningRate >= 0 && learningRate.isFinite, "--learning-rate", learningRate, "0 or a number above it")
+    try check(warmupSteps >= 0, "--warmup", warmupSteps, "0 or more")
+    if let evaluateEvery { try check(evaluateEvery >= 1, "--eval-every", evaluateEvery, "1 or more") }
+    if let logEvery { try check(logEvery >= 1, "--log-every", logEvery, "1 or more") }
+    try validateOptimizer(check)
+    if sampler == .shuffle && mode.isPrivate {
+      throw .conflictingOptions("--sampler shuffle is for --mode standard alone: a shuffled batch has no privacy amplification by sampling")
+    }
+    if mode == .standard && noise != nil {
+      throw .conflictingOptions("--mode standard adds no noise: leave out --noise-multiplier and --target-epsilon, or use --mode ghost")
+    }
+  }
+
+  private func validateOptimizer(
+    _ check: (Bool, String, Any, String) throws(TrainingError) -> Void
+  ) throws(TrainingError) {
+    switch optimizer {
+    case .sgd(let momentum, let decay):
+      try check((0..<1).contains(momentum), "--momentum", momentum, "at least 0 and below 1")
+      try check(decay >= 0 && decay.isFinite, "--weight-decay", decay, "0 or a number above it")
+    case .adamW(let beta1, let beta2, let epsilon, let decay):
+      try check((0..<1).contains(beta1), "--beta1", beta1, "at least 0 and below 1")
+      try check((0..<1).contains(beta2), "--beta2", beta2, "at least 0 and below 1")
+      try check(epsilon > 0 && epsilon.isFinite, "--epsilon-adam", epsilon, "a number above 0")
+      try check(decay >= 0 && decay.isFinite, "--weight-decay", decay, "0 or a number above it")
+    }
+  }
+}

@@ -1,0 +1,38 @@
+/// How per-example gradients are dealt with.
+public enum TrainingMode: String, Codable, CaseIterable, Sendable {
+  /// Ordinary training: the baseline for time and memory. Not private.
+  case standard
+  /// Per-example gradients materialised for every layer and example of a microbatch.
+  case hooks
+  /// Ghost clipping by book-keeping: norms without per-example gradients, one backward pass.
+  case ghost
+
+  public var isPrivate: Bool { self != .standard }
+}
+
+/// Options that can change time and memory, but neither the result (beyond the order of sums) nor the guarantee.
+public struct PerformanceOptions: Sendable, Equatable {
+  /// Examples in a microbatch; nil chooses by rows.
+  public var microbatch: Int?
+
+  public init(microbatch: Int? = nil) {
+    self.microbatch = microbatch
+  }
+
+  /// Rows that keep matrix products efficient: with more, their speed hardly grows.
+  static let efficientRows = 512
+  /// Bytes that `auto` lets `hooks` spend on the examples' gradients.
+  static let automaticHookBytes = 256 << 20
+
+  /// What a microbatch may hold: `b` records of T positions, or by default as many as fit in a number of rows that keeps
+  /// matrix products efficient, so that memory doesn't grow with the batch.
+  package func capacity(mode: TrainingMode, positions: Int, parameterCount: Int) -> Microbatch.Capacity {
+    if let microbatch {
+      return Microbatch.Capacity(examples: microbatch, rows: microbatch * positions, positions: positions)
+    }
+    let rows = max(positions, Self.efficientRows)
+    guard mode == .hooks else { return Microbatch.Capacity(examples: rows, rows: rows, positions: positions) }
+    let examples = max(1, min(rows, Self.automaticHookBytes / (4 * max(1, parameterCount))))
+    return Microbatch.Capacity(examples: examples, rows: min(rows, examples * positions), positions: positions)
+  }
+}

@@ -1,0 +1,99 @@
+import Foundation
+import PrivacyAccounting
+
+/// The outcome of a run: what `dp-mpirun train --json` prints.
+public struct TrainingReport: Sendable, Encodable {
+  public var mode: TrainingMode
+  public var ranks: Int
+  /// Steps done.
+  public var steps: Int
+  /// Mean over the first and last tenth of the non-empty steps, in nats a target; nil where no step drew a record.
+  public var lossFirst: Double?
+  public var lossLast: Double?
+  /// Nats a target over the held-out records; nil without any.
+  public var evalLoss: Double?
+  public var epsilon: ExtendedReal
+  public var delta: Double?
+  public var noiseMultiplier: Double
+  public var tokens: Int
+  public var tokensPerSecond: Double
+  public var stepSecondsMedian: Double
+  public var secondsPerToken: Double
+  /// MB, by rank.
+  public var peakRssMb: [Double]
+  /// MB, by node: the largest sum of PSS over a node's ranks that was seen at a step's end.
+  public var nodePssMb: [Double]
+  /// MB, by rank.
+  public var plannedMb: [Double]
+  public var parameters: Int
+  public var parametersL2: Double
+  public var output: String?
+
+  enum CodingKeys: String, CodingKey {
+    case mode, ranks, steps, epsilon, delta, tokens, parameters, output
+    case lossFirst = "loss_first"
+    case lossLast = "loss_last"
+    case evalLoss = "eval_loss"
+    case noiseMultiplier = "noise_multiplier"
+    case tokensPerSecond = "tokens_per_second"
+    case stepSecondsMedian = "step_seconds_median"
+    case secondsPerToken = "seconds_per_token"
+    case peakRssMb = "peak_rss_mb"
+    case nodePssMb = "node_pss_mb"
+    case plannedMb = "planned_mb"
+    case parametersL2 = "parameters_l2"
+  }
+
+  /// All keys, null where there is no value.
+  public func encode(to encoder: any Encoder) throws {
+    var values = encoder.container(keyedBy: CodingKeys.self)
+    try values.encode(mode, forKey: .mode)
+    try values.encode(ranks, forKey: .ranks)
+    try values.encode(steps, forKey: .steps)
+    try values.encode(lossFirst, forKey: .lossFirst)
+    try values.encode(lossLast, forKey: .lossLast)
+    try values.encode(evalLoss, forKey: .evalLoss)
+    try values.encode(epsilon, forKey: .epsilon)
+    try values.encode(delta, forKey: .delta)
+    try values.encode(noiseMultiplier, forKey: .noiseMultiplier)
+    try values.encode(tokens, forKey: .tokens)
+    try values.encode(tokensPerSecond, forKey: .tokensPerSecond)
+    try values.encode(stepSecondsMedian, forKey: .stepSecondsMedian)
+    try values.encode(secondsPerToken, forKey: .secondsPerToken)
+    try values.encode(peakRssMb, forKey: .peakRssMb)
+    try values.encode(nodePssMb, forKey: .nodePssMb)
+    try values.encode(plannedMb, forKey: .plannedMb)
+    try values.encode(parameters, forKey: .parameters)
+    try values.encode(parametersL2, forKey: .parametersL2)
+    try values.encode(output, forKey: .output)
+  }
+}
+
+/// What a person or a file is told while a run goes on. Called on rank 0 alone.
+public protocol TrainingObserver {
+  mutating func didStart(_ overview: TrainingOverview)
+  /// - Parameter epsilon: spent so far, at the steps that are logged.
+  mutating func didFinish(_ step: StepReport, epsilon: Double?)
+  mutating func didEvaluate(step: Int, loss: Double)
+}
+
+/// A run as it was decided, before its first step.
+public struct TrainingOverview: Sendable {
+  public let mode: TrainingMode
+  public let ranks: Int
+  public let hosts: [String]
+  public let usableCores: Int
+  public let parameters: Int
+  public let trainingRecords: Int
+  public let evaluationRecords: Int
+  public let longestRecord: Int
+  public let steps: Int
+  public let expectedBatchSize: Int
+  /// nil in `standard`.
+  public let privacy: PrivacyParameters?
+  public let warnings: [String]
+  public let plannedBytes: Int
+  /// Entropy of the held-out targets' unigram distribution in nats, for the built-in corpus: what a model that knows only how
+  /// often each byte occurs can reach at best.
+  public let unigramEntropy: Double?
+}

@@ -1,0 +1,135 @@
+import Foundation
+
+/// One optimizer step:
+///
+///     charge → sample → (per microbatch: forward → backward + norms → clip factors → weighted sum)
+///            → noise + reduce over ranks → optimizer
+///
+/// Every rank runs every step, whatever its share of the draw: an empty share is a sum of 0, and it takes part in the
+/// reduction like any other.
+struct TrainingStep: ~Copyable {
+  let replica: ModelReplica
+  let communicator: Communicator
+  let dataset: TokenizedDataset
+  var sampler: BatchSampler
+  /// nil where nothing is private.
+  let mechanism: GaussianMechanism?
+  var ledger: PrivacyLedger?
+  var optimizer: Optimizer
+  let schedule: LearningRateSchedule
+  /// B: the sum is divided by it, never by the number drawn.
+  let expectedBatchSize: Int
+
+  mutating func run(_ step: Int) throws -> StepReport {
+    let start = ContinuousClock.now
+    let waited = communicator.activity.seconds
+    try charge(step)
+    let units = sample(step)
+    var totals = replica.accumulateGradients(of: units, in: dataset)
+    addNoise(step)
+    try reduce()
+    update(step)
+    try totals.reduce(over: communicator)
+    return StepReport(
+      step: step, totals: totals, learningRate: schedule.rate(step: step),
+      seconds: (ContinuousClock.now - start).seconds, collectiveSeconds: communicator.activity.seconds - waited)
+  }
+
+  private mutating func charge(_ step: Int) throws {
+    try ledger?.charge(step: step)
+  }
+
+  /// This rank's part of the global draw.
+  private mutating func sample(_ step: Int) -> [Int] {
+    sampler.share(ofStep: step, rank: communicator.rank, ranks: communicator.size)
+  }
+
+  /// Rank 0 adds the noise to its own partial sum, once for the whole batch.
+  private func addNoise(_ step: Int) {
+    guard communicator.rank == 0, let mechanism, let sum = replica.accumulator?.clippedSum else { return }
+    mechanism.addNoise(to: sum, step: step)
+  }
+
+  private func reduce() throws {
+    try communicator.allreduceSum(replica.gradientSum)
+  }
+
+  private mutating func update(_ step: Int) {
+    optimizer.update(
+      parameters: replica.parameters, gradient: replica.gradientSum, gradientScale: 1 / Double(expectedBatchSize),
+      learningRate: schedule.rate(step: step))
+  }
+}
+
+/// Which records make a step's batch, and which of them are a rank's.
+struct BatchSampler {
+  enum Kind {
+    case poisson(PoissonSampler, unitCount: Int)
+    case shuffle(ShuffleSampler)
+  }
+
+  private var kind: Kind
+  private var draw: [Int] = []
+
+  init(_ kind: Kind) { self.kind = kind }
+
+  /// Draws the whole batch, as every rank does, and takes the rank's part of it.
+  mutating func share(ofStep step: Int, rank: Int, ranks: Int) -> [Int] {
+    switch kind {
+    case .poisson(let sampler, let unitCount):
+      sampler.draw(step: step, unitCount: unitCount, into: &draw)
+    case .shuffle(var sampler):
+      sampler.draw(step: step, into: &draw)
+      kind = .shuffle(sampler)
+    }
+    return EvenShare.of(draw, rank: rank, ranks: ranks)
+  }
+}
+
+/// What one step did, over all ranks. All but the step, the rate and the times is computed from private data without noise.
+public struct StepReport: Sendable {
+  public let step: Int
+  package let totals: ModelReplica.Totals
+  public let learningRate: Double
+  public let seconds: Double
+  /// Of this rank, waiting for slower ranks included.
+  public let collectiveSeconds: Double
+
+  public var examples: Int { totals.examples }
+  public var targets: Int { totals.targets }
+  /// Mean over the drawn records of their mean loss over targets, in nats; nil for an empty draw.
+  public var loss: Double? { totals.finiteLosses == 0 ? nil : totals.lossSum / Double(totals.finiteLosses) }
+  /// Part of the examples whose gradient was cut; nil in `standard` and for an empty draw.
+  public var clippedFraction: Double? {
+    totals.clipping.examples == 0 ? nil : Double(totals.clipping.clipped) / Double(totals.clipping.examples)
+  }
+  public var meanGradientNorm: Double? {
+    let finite = totals.clipping.examples - totals.clipping.nonFinite
+    return finite == 0 ? nil : totals.clipping.normSum / Double(finite)
+  }
+  public var nonFiniteExamples: Int { totals.clipping.nonFinite }
+}
+
+extension ModelReplica.Totals {
+  /// Adds up over ranks.
+  mutating func reduce(over communicator: Communicator) throws {
+    var values: [Double] = [
+      Double(examples), Double(targets), lossSum, Double(finiteLosses), Double(clipping.examples),
+      Double(clipping.clipped), Double(clipping.nonFinite), clipping.normSum, Double(microbatches),
+    ]
+    try communicator.allreduceSum(&values)
+    examples = Int(values[0])
+    targets = Int(values[1])
+    lossSum = values[2]
+    finiteLosses = Int(values[3])
+    clipping.examples = Int(values[4])
+    clipping.clipped = Int(values[5])
+    clipping.nonFinite = Int(values[6])
+    clipping.normSum = values[7]
+    microbatches = Int(values[8])
+  }
+}
+
+extension Duration {
+  var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
+}

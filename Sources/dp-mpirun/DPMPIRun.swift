@@ -1,0 +1,38 @@
+import ArgumentParser
+import DistEngine
+
+struct DPMPIRun: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "dp-mpirun",
+    abstract: "Trains transformer language models with differential privacy, on CPUs, over MPI.",
+    discussion: """
+      Without a subcommand it trains: `dp-mpirun --mode ghost` means `dp-mpirun train --mode ghost`. Started by mpirun or \
+      srun it runs on all ranks; started alone it is one rank.
+
+        dp-mpirun                                             a private run on the built-in corpus
+        mpirun -np 4 dp-mpirun --mode ghost --data notes.jsonl --target-epsilon 8 --output runs/notes
+        dp-mpirun generate --model runs/notes/model --prompt "Dear"
+      """,
+    version: ProgramVersion.current,
+    subcommands: [
+      TrainCommand.self, TestCommand.self, EvaluateCommand.self, GenerateCommand.self, InspectCommand.self,
+    ],
+    defaultSubcommand: TrainCommand.self)
+}
+
+/// The command line as people write it, made into what the parser knows.
+enum CommandLineArguments {
+  /// `--mode test` means the subcommand `test`. Everything else is left as it is.
+  static func normalised(_ arguments: [String]) -> [String] {
+    var rest = arguments
+    if let place = rest.firstIndex(of: "--mode"), place + 1 < rest.count, rest[place + 1] == "test" {
+      rest.removeSubrange(place...place + 1)
+      return ["test"] + rest
+    }
+    if let place = rest.firstIndex(of: "--mode=test") {
+      rest.remove(at: place)
+      return ["test"] + rest
+    }
+    return arguments
+  }
+}

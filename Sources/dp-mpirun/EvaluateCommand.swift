@@ -1,0 +1,38 @@
+import ArgumentParser
+import DistEngine
+
+struct EvaluateCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "evaluate", abstract: "Loss and perplexity of a model on a data file.")
+
+  @Option(help: "A model directory.")
+  var model: String
+
+  @Option(help: "Records: .txt, .jsonl, .csv, .tsv, or builtin (its held-out tenth).")
+  var data: String
+
+  @Option(help: "The field of a .jsonl, .csv or .tsv record that holds the text.")
+  var textField = "text"
+
+  @Option(help: "T: longer records are cut to T targets (default: what the records need, at most the model's positions).")
+  var seqLen: Int?
+
+  @Flag(help: "Print one JSON object on standard output.")
+  var json = false
+
+  mutating func run() throws {
+    let (model, data, textField, seqLen, json) = (model, data, textField, seqLen, json)
+    try runUnderMPI { environment in
+      let result = try Evaluation(
+        model: model, data: data, textField: textField, sequenceLength: seqLen, environment: environment)
+      guard environment.world.rank == 0 else { return }
+      if json {
+        try StandardOutput.printJSON(result)
+      } else {
+        print("loss        \(result.loss.formatted(digits: 4)) nats a target")
+        print("perplexity  \(result.perplexity.formatted(digits: 3))")
+        print("\(result.targets) targets in \(result.records) records; computed without noise")
+      }
+    }
+  }
+}

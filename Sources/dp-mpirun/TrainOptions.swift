@@ -1,0 +1,213 @@
+import ArgumentParser
+import DistEngine
+import PrivacyAccounting
+
+extension TrainingMode: ExpressibleByArgument {}
+extension Clipping: ExpressibleByArgument {}
+extension TrainingConfiguration.Sampler: ExpressibleByArgument {}
+extension LearningRateSchedule.Shape: ExpressibleByArgument {}
+extension TokenizerKind: ExpressibleByArgument {}
+
+/// `auto`, or a number.
+enum Automatic: ExpressibleByArgument {
+  case auto
+  case number(Int)
+
+  init?(argument: String) {
+    if argument == "auto" {
+      self = .auto
+    } else if let number = Int(argument) {
+      self = .number(number)
+    } else {
+      return nil
+    }
+  }
+
+  var number: Int? {
+    if case .number(let number) = self { number } else { nil }
+  }
+}
+
+struct DataOptions: ParsableArguments {
+  @Option(help: "standard, hooks (materialised per-example gradients) or ghost (ghost clipping).")
+  var mode = TrainingMode.ghost
+
+  @Option(help: "A preset (\(ModelPreset.allCases.map(\.rawValue).joined(separator: ", "))) or a model directory in Hugging Face's GPT-2 layout.")
+  var model = "tiny"
+
+  @Option(help: "Training records: .txt (a line a record), .jsonl, .csv, .tsv, or builtin (5,574 SMS messages, a tenth held out).")
+  var data = Corpus.builtinName
+
+  @Option(help: "Records to evaluate on.")
+  var evalData: String?
+
+  @Option(help: "The field of a .jsonl, .csv or .tsv record that holds the text.")
+  var textField = "text"
+
+  @Option(help: "bytes: ids 0-255 are bytes, 256 is <|endoftext|>.")
+  var tokenizer = TokenizerKind.bytes
+
+  @Option(help: "T: longer records are cut to T targets (default: what the records need, at most the model's positions).")
+  var seqLen: Int?
+
+  @Option(help: "N0: public number of records, for the sampling rate and delta (default: the number of training records).")
+  var datasetSize: Int?
+
+  func apply(to configuration: inout TrainingConfiguration) {
+    configuration.mode = mode
+    configuration.model = model
+    configuration.data = data
+    configuration.evaluationData = evalData
+    configuration.textField = textField
+    configuration.sequenceLength = seqLen
+    configuration.datasetSize = datasetSize
+  }
+}
+
+struct ClippingOptions: ParsableArguments {
+  @Option(help: "flat: one factor for an example's whole gradient; per-layer: one for each parameter tensor.")
+  var clipping = Clipping.flat
+
+  @Option(help: "C: bound of one example's gradient norm.")
+  var maxGradNorm = 1.0
+
+  @Option(help: "Examples processed at a time, or auto. Changes time and memory, not the result.")
+  var microbatch = Automatic.auto
+
+  func apply(to configuration: inout TrainingConfiguration) {
+    configuration.clipping = clipping
+    configuration.maxGradNorm = maxGradNorm
+    configuration.performance.microbatch = microbatch.number
+  }
+}
+
+struct PrivacyOptions: ParsableArguments {
+  @Option(help: "Expected batch size B: each record takes part in a step with probability B/N0.")
+  var batchSize: Int?
+
+  @Option(help: "Steps to run.")
+  var steps: Int?
+
+  @Option(help: "Steps as passes over the data: ceil(E * N0 / B).")
+  var epochs: Double?
+
+  @Option(help: "sigma: standard deviation of the noise over C.")
+  var noiseMultiplier: Double?
+
+  @Option(help: "Calibrates sigma so that the run's steps spend at most this epsilon (builtin data: 8 unless stated).")
+  var targetEpsilon: Double?
+
+  @Option(help: "delta (default: 1/(10 * N0)).")
+  var targetDelta: Double?
+
+  @Option(help: "pld (rigorous and tight), rdp (an upper bound, looser), gdp (an approximation).")
+  var accountant = "pld"
+
+  @Option(help: "poisson; shuffle for --mode standard alone.")
+  var sampler = TrainingConfiguration.Sampler.poisson
+
+  func apply(to configuration: inout TrainingConfiguration) throws {
+    if noiseMultiplier != nil && targetEpsilon != nil {
+      throw UsageError(description: "--noise-multiplier and --target-epsilon: give one, the other follows from it")
+    }
+    if steps != nil && epochs != nil { throw UsageError(description: "--steps and --epochs: give one of them") }
+    guard let kind = AccountantKind(name: accountant) else {
+      throw UsageError(
+        description:
+          "--accountant \(accountant): must be one of \(AccountantKind.allCases.map(\.rawValue).joined(separator: ", "))")
+    }
+    if let batchSize { configuration.batchSize = batchSize }
+    if let steps { configuration.length = .steps(steps) }
+    if let epochs { configuration.length = .epochs(epochs) }
+    configuration.noise = noiseMultiplier.map { .multiplier($0) } ?? targetEpsilon.map { .targetEpsilon($0) }
+    configuration.targetDelta = targetDelta
+    configuration.accountant = kind
+    configuration.sampler = sampler
+  }
+}
+
+enum OptimizerName: String, CaseIterable, ExpressibleByArgument {
+  case sgd, adamw
+}
+
+struct OptimizationOptions: ParsableArguments {
+  @Option(help: "sgd or adamw.")
+  var optimizer = OptimizerName.adamw
+
+  @Option(help: "Learning rate after the warm-up.")
+  var learningRate: Double?
+
+  @Option(help: "Momentum of sgd.")
+  var momentum: Double?
+
+  @Option(help: "Decay of adamw's first moment (default: 0.9).")
+  var beta1: Double?
+
+  @Option(help: "Decay of adamw's second moment (default: 0.999).")
+  var beta2: Double?
+
+  @Option(help: "Added to adamw's denominator (default: 1e-8).")
+  var epsilonAdam: Double?
+
+  @Option(help: "Weight decay (default: 0.01 with adamw, 0 with sgd).")
+  var weightDecay: Double?
+
+  @Option(help: "Steps over which the learning rate rises.")
+  var warmup = 0
+
+  @Option(help: "constant, linear or cosine.")
+  var schedule = LearningRateSchedule.Shape.constant
+
+  func apply(to configuration: inout TrainingConfiguration) throws {
+    switch optimizer {
+    case .sgd:
+      if beta1 != nil || beta2 != nil || epsilonAdam != nil {
+        throw UsageError(description: "--beta1, --beta2 and --epsilon-adam are for --optimizer adamw")
+      }
+      configuration.optimizer = .sgd(momentum: momentum ?? 0, weightDecay: weightDecay ?? 0)
+    case .adamw:
+      if momentum != nil { throw UsageError(description: "--momentum is for --optimizer sgd; adamw has --beta1") }
+      configuration.optimizer = .adamW(
+        beta1: beta1 ?? 0.9, beta2: beta2 ?? 0.999, epsilon: epsilonAdam ?? 1e-8, weightDecay: weightDecay ?? 0.01)
+    }
+    if let learningRate { configuration.learningRate = learningRate }
+    configuration.warmupSteps = warmup
+    configuration.schedule = schedule
+  }
+}
+
+struct RunOptions: ParsableArguments {
+  @Option(help: "A seed, for tests: the run is reproducible and NOT private.")
+  var seed: UInt64?
+
+  @Option(help: "Where the model, the metrics and the privacy statement go. Nothing is written without it.")
+  var output: String?
+
+  @Option(help: "Steps between lines that state epsilon (default: a twentieth of the run).")
+  var logEvery: Int?
+
+  @Option(help: "Steps between evaluations (default: at the end).")
+  var evalEvery: Int?
+
+  @Option(help: "Seconds that a rank waits in one collective before it ends the job.")
+  var collectiveTimeout = 600
+
+  @Flag(help: "No progress bar.")
+  var noProgress = false
+
+  @Flag(help: "Print one JSON object on standard output.")
+  var json = false
+
+  func validate() throws {
+    guard collectiveTimeout >= 1 else {
+      throw UsageError(description: "--collective-timeout \(collectiveTimeout): must be 1 or more")
+    }
+  }
+
+  func apply(to configuration: inout TrainingConfiguration) {
+    configuration.seed = seed
+    configuration.output = output
+    configuration.logEvery = logEvery
+    configuration.evaluateEvery = evalEvery
+  }
+}

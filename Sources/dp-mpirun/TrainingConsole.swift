@@ -1,0 +1,89 @@
+import DistEngine
+import Foundation
+
+/// What a person sees of a run, on standard error of rank 0.
+struct TrainingConsole: TrainingObserver {
+  private let showsProgress: Bool
+  private var bar: ProgressBar?
+
+  init(showsProgress: Bool) {
+    self.showsProgress = showsProgress && ProgressBar.isWanted(in: ProcessInfo.processInfo.environment)
+  }
+
+  mutating func didStart(_ overview: TrainingOverview) {
+    let nodes = overview.hosts.count
+    say(
+      "\(overview.mode.rawValue): \(overview.parameters) parameters, \(overview.ranks) rank\(overview.ranks == 1 ? "" : "s") on "
+        + "\(nodes) node\(nodes == 1 ? "" : "s"), \(overview.usableCores) core\(overview.usableCores == 1 ? "" : "s") usable by rank 0, "
+        + "\((Double(overview.plannedBytes) / Double(MemoryMeter.megabyte)).formatted(digits: 0)) MB planned a rank")
+    say(
+      "\(overview.trainingRecords) training records, \(overview.evaluationRecords) held out, longest \(overview.longestRecord) "
+        + "targets; \(overview.steps) steps of \(overview.expectedBatchSize) records expected")
+    if let privacy = overview.privacy {
+      say(
+        "sampling rate \(privacy.samplingRate.formatted(digits: 6)), noise multiplier \(privacy.noiseMultiplier.formatted(digits: 4)), "
+          + "C \(privacy.maxGradNorm) (\(privacy.clipping.rawValue)), delta \(privacy.delta), accountant \(privacy.accountant.rawValue)")
+    }
+    for warning in overview.warnings { say("note: \(warning)") }
+    if let entropy = overview.unigramEntropy {
+      say("unigram entropy of the held-out bytes: \(entropy.formatted(digits: 4)) nats a target")
+    }
+    if showsProgress { bar = ProgressBar(steps: overview.steps) }
+  }
+
+  mutating func didFinish(_ step: StepReport, epsilon: Double?) {
+    if bar != nil {
+      bar?.advance(step, epsilon: epsilon)
+    } else if let epsilon {
+      say(
+        "step \(step.step + 1): loss \(step.loss.map { $0.formatted(digits: 4) } ?? "-"), \(step.examples) records, "
+          + "epsilon \(epsilon.formatted(digits: 3)), \(step.seconds.formatted(digits: 3)) s")
+    }
+  }
+
+  mutating func didEvaluate(step: Int, loss: Double) {
+    bar?.clear()
+    say("held-out loss after \(step + 1) steps: \(loss.formatted(digits: 4)) nats a target")
+  }
+
+  private func say(_ line: String) {
+    FileHandle.standardError.write(Data((line + "\n").utf8))
+  }
+}
+
+/// The end of a run, on standard output.
+struct TrainingSummary {
+  private let report: TrainingReport
+  private let hosts: [String]
+
+  init(_ report: TrainingReport, hosts: [String]) {
+    self.report = report
+    self.hosts = hosts
+  }
+
+  func print() {
+    let list = { (values: [Double]) in values.map { $0.formatted(digits: 0) }.joined(separator: " ") }
+    let number = { (value: Double?) in value.map { $0.formatted(digits: 4) } ?? "-" }
+    var lines = [
+      ("mode", "\(report.mode.rawValue), \(report.ranks) ranks, \(report.steps) steps"),
+      ("loss", "\(number(report.lossFirst)) at first, \(number(report.lossLast)) at last (nats a target, without noise: not for release)"),
+      ("held-out loss", number(report.evalLoss)),
+    ]
+    if let delta = report.delta {
+      lines.append(
+        (
+          "privacy",
+          "epsilon \(report.epsilon.value.isFinite ? report.epsilon.value.formatted(digits: 4) : "inf") at delta \(delta), noise multiplier "
+            + report.noiseMultiplier.formatted(digits: 4) + "; unit: a record, relation: add or remove one, sampler: Poisson"
+        ))
+    } else {
+      lines.append(("privacy", "none"))
+    }
+    lines += [
+      ("speed", "\(Int(report.tokensPerSecond)) tokens/s, median step \(report.stepSecondsMedian.formatted(digits: 3)) s"),
+      ("peak memory", "\(list(report.peakRssMb)) MB by rank (planned \(list(report.plannedMb))), \(list(report.nodePssMb)) MB by node"),
+    ]
+    if let output = report.output { lines.append(("output", output)) }
+    for (name, value) in lines { Swift.print(name.padding(toLength: 14, withPad: " ", startingAt: 0) + value) }
+  }
+}

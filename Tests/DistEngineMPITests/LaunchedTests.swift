@@ -1,0 +1,188 @@
+import DistEngine
+import Foundation
+import TestSupport
+import Testing
+
+/// Everything that starts mpirun: one test after another, since they share the machine's cores.
+@Suite(.serialized) struct LaunchedTests {
+  let checks: MPILauncher
+
+  init() throws {
+    checks = try MPILauncher(built: "MPIChecks")
+  }
+
+  func check(_ scenario: String, _ arguments: String..., ranks: Int?) throws -> MPILauncher.Outcome {
+    try checks.run([scenario] + arguments, ranks: ranks)
+  }
+
+  // MARK: Collectives
+
+  /// The number of lines that `MPIChecks collectives` prints, so that none is lost.
+  static let collectiveChecks = 35
+
+  @Test(arguments: [1, 2, 3, 4]) func collectivesHaveTheirClosedForms(ranks: Int) throws {
+    let outcome = try check("collectives", ranks: ranks)
+    #expect(outcome.status == 0, "\(outcome.standardError)")
+    #expect(outcome.outputLines.filter { !$0.hasPrefix("ok ") } == [])
+    #expect(outcome.outputLines.count == Self.collectiveChecks)
+  }
+
+  @Test func everyCheckOfCollectivesCanFail() throws {
+    let outcome = try check("collectives", "--shift", ranks: 3)
+    #expect(outcome.status == 1)
+    #expect(outcome.outputLines.filter { $0.hasPrefix("ok ") } == [])
+    #expect(outcome.outputLines.count == Self.collectiveChecks)
+  }
+
+  /// More than 2^31 bytes in one call of ours. Needs 2.2 GB a rank, so it is asked for: DP_MPIRUN_LARGE_TESTS=1.
+  @Test(.enabled(if: ProcessInfo.processInfo.environment["DP_MPIRUN_LARGE_TESTS"] != nil))
+  func countsBeyond32Bits() throws {
+    let outcome = try check("huge", ranks: 2)
+    #expect(outcome.status == 0, "\(outcome.standardError)")
+    #expect(outcome.outputLines == ["survived huge"])
+  }
+
+  // MARK: Start and end
+
+  @Test func startsWithoutLauncherAsOneRank() throws {
+    // As a plain user's shell has it: without what mpirun needs of root.
+    let outcome = try checks.run(
+      ["hello"], ranks: nil, environment: ["OMPI_ALLOW_RUN_AS_ROOT": nil, "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": nil])
+    #expect(outcome.status == 0, "\(outcome.standardError)")
+    #expect(outcome.outputLines == ["ranks 0"])
+  }
+
+  @Test func launcherGivesEveryRankItsNumber() throws {
+    #expect(try check("hello", ranks: 3).outputLines == ["ranks 0 1 2"])
+  }
+
+  @Test(arguments: ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"])
+  func anotherLibrarysLauncherIsRefused(variable: String) throws {
+    let outcome = try checks.run(["hello"], ranks: nil, environment: [variable: "4"])
+    #expect(outcome.status == ExitStatus.refused)
+    #expect(outcome.errorLines.count == 1)
+    #expect(outcome.errorLines.first?.contains("started 4 ranks (\(variable)) but MPI sees 1") == true)
+    #expect(outcome.standardOutput == "")
+  }
+
+  @Test func mismatchIsSaidByRankZeroAlone() throws {
+    let outcome = try checks.run(
+      ["hello"], ranks: nil, environment: ["OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "2"])
+    #expect(outcome.status == ExitStatus.refused)
+    #expect(outcome.errorLines == [])
+  }
+
+  /// Inside a Slurm allocation mpirun's own count is the one that matters.
+  @Test func innermostLauncherCounts() throws {
+    let outcome = try checks.run(["hello"], ranks: 2, environment: ["SLURM_STEP_NUM_TASKS": "7"])
+    #expect(outcome.status == 0, "\(outcome.standardError)")
+  }
+
+  @Test(arguments: [1, 3]) func refusalBeforeStartIsOneLine(ranks: Int) throws {
+    let outcome = try check("refused-before-start", ranks: ranks)
+    #expect(outcome.status == ExitStatus.usage)
+    #expect(outcome.errorLines == ["Error: --ranks: no such option"])
+    #expect(outcome.seconds < 5)
+  }
+
+  @Test func statusOfAllRanksIsTheJobs() throws {
+    #expect(try check("status", "85", ranks: 3).status == 85)
+  }
+
+  @Test func finalizingTwiceIsHarmless() throws {
+    let outcome = try check("finalized-twice", ranks: 2)
+    #expect(outcome.status == 0, "\(outcome.standardError)")
+  }
+
+  @Test func anotherThreadIsStopped() throws {
+    let outcome = try check("wrong-thread", ranks: 1)
+    #expect(outcome.status != 0)
+    #expect(!outcome.standardOutput.contains("survived"))
+  }
+
+  /// With `slots=4` on 2 cores Open MPI spins, unless told otherwise: 8 to 33 ms a barrier in place of some microseconds.
+  @Test func barriersYieldWithMoreSlotsThanCores() throws {
+    let hostfile = FileManager.default.temporaryDirectory.appendingPathComponent("hostfile-\(UUID().uuidString)")
+    let ranks = ProcessInfo.processInfo.activeProcessorCount * 2
+    try "localhost slots=\(ranks)\n".write(to: hostfile, atomically: true, encoding: .utf8)
+    defer { try? FileManager.default.removeItem(at: hostfile) }
+    func microseconds(environment: [String: String?]) throws -> Double {
+      let outcome = try checks.run(
+        ["fast-barriers"], ranks: ranks, launcherOptions: ["--hostfile", hostfile.path],
+        isOversubscribed: false, environment: environment)
+      return try #require(
+        outcome.outputLines.first?.split(separator: " ").last.flatMap { Double($0) }, "\(outcome.standardError)")
+    }
+    #expect(try microseconds(environment: [:]) < 2000)
+    // The user's own setting wins, and is as slow as ever.
+    #expect(try microseconds(environment: ["OMPI_MCA_mpi_yield_when_idle": "0"]) > 2000)
+  }
+
+  // MARK: Agreement
+
+  @Test(
+    arguments: [
+      (["agree-one", "-1"], ExitStatus.done, nil),
+      (["agree-one", "0"], ExitStatus.refused, "rank 0 on HOST: no such file:; /tmp/data.txt"),
+      (["agree-one", "2"], ExitStatus.refused, "rank 2 on HOST: no such file:; /tmp/data.txt"),
+      (["agree-usage", "1"], ExitStatus.usage, "rank 1 on HOST: too long"),
+      (["agree-defect", "1"], ExitStatus.internalError, "rank 1 on HOST: unexpected"),
+      (["agree-same"], ExitStatus.refused, "no such file"),
+      (["agree-different"], ExitStatus.refused, "rank 0 on HOST: no such file 0"),
+      (["agree-nested", "1"], ExitStatus.refused, "rank 1 on HOST: deep down"),
+    ] as [([String], Int32, String?)])
+  func failuresAreAgreedUpon(arguments: [String], status: Int32, message: String?) throws {
+    let outcome = try checks.run(arguments, ranks: 3)
+    let host = ProcessInfo.processInfo.hostName
+    #expect(outcome.status == status)
+    #expect(outcome.errorLines == (message.map { ["Error: " + $0.replacing("HOST", with: host)] } ?? []))
+    #expect(outcome.outputLines == (message == nil ? ["survived agree-one"] : []))
+    #expect(outcome.seconds < 5)
+  }
+
+  @Test func agreementOfOneRankNeedsNoRankInItsMessage() throws {
+    #expect(try check("agree-one", "0", ranks: 1).errorLines == ["Error: no such file:; /tmp/data.txt"])
+  }
+
+  // MARK: Errors of one rank, lost and stuck ranks
+
+  @Test(arguments: [0, 2]) func ownErrorEndsTheJob(rank: Int) throws {
+    let outcome = try check("own-error", "\(rank)", ranks: 3)
+    #expect(outcome.status == ExitStatus.internalError)
+    #expect(
+      outcome.errorLines == ["Error: rank \(rank) on \(ProcessInfo.processInfo.hostName), step 17: not a number; in layer 3"])
+    #expect(outcome.seconds < 5)
+  }
+
+  @Test func errorsOfMPIHaveCallAndText() throws {
+    let outcome = try check("invalid-root", ranks: 3)
+    #expect(outcome.status == ExitStatus.internalError)
+    #expect(outcome.errorLines.count == 1)
+    #expect(outcome.errorLines.first?.contains("MPI_Bcast failed: MPI_ERR_ROOT: invalid root") == true)
+  }
+
+  @Test(arguments: [0, 2]) func deadRankEndsTheJob(rank: Int) throws {
+    let outcome = try check("killed", "\(rank)", ranks: 3)
+    #expect(outcome.status == 128 + SIGKILL)
+    #expect(outcome.seconds < 8)
+    #expect(!outcome.standardOutput.contains("survived"))
+  }
+
+  @Test(arguments: [("stuck", 1, 0), ("stuck", 0, 1), ("stopped", 1, 0)])
+  func watchdogEndsAJobWithAStuckRank(scenario: String, culprit: Int, speaker: Int) throws {
+    let outcome = try check(scenario, "\(culprit)", ranks: 3)
+    let place = "rank \(speaker) on \(ProcessInfo.processInfo.hostName), step 5, MPI_Allreduce (checksum of the parameters)"
+    #expect(outcome.status == ExitStatus.peerLost)
+    #expect(outcome.errorLines.count == 1)
+    #expect(outcome.errorLines.first?.hasPrefix("Error: \(place): no progress for") == true)
+    #expect(outcome.standardError.contains("Warning: \(place): waiting for"))
+    #expect(!outcome.standardError.contains("Warning: rank \(culprit) on"))
+    #expect(outcome.seconds > 2 && outcome.seconds < 20)
+  }
+
+  @Test func launcherEndsWhatTakesTooLong() throws {
+    let outcome = try checks.run(["sleep"], ranks: 2, timeout: .seconds(2))
+    #expect(outcome.timedOut)
+    #expect(outcome.seconds < 20)
+  }
+}

@@ -1,0 +1,153 @@
+import DistEngine
+import Foundation
+import TestSupport
+import Testing
+
+/// `hooks` and `ghost`, in every way that a plan can choose, against one example at a time.
+@Suite struct ClippedSumTests {
+  struct Case: Sendable, CustomStringConvertible {
+    let mode: TrainingMode
+    let clipping: Clipping
+    let tied: Bool
+    let microbatch: Int
+    let logits: TransformerBuffers.LogitStorage?
+    let normMethod: NormMethod?
+
+    var description: String {
+      "\(mode) \(clipping) \(tied ? "tied" : "untied") b \(microbatch) logits \(logits.map { "\($0)" } ?? "-") norms \(normMethod.map { "\($0)" } ?? "-")"
+    }
+  }
+
+  static let cases: [Case] = {
+    var cases: [Case] = []
+    for clipping in Clipping.allCases {
+      for tied in [true, false] {
+        for microbatch in [1, 3, 16] {
+          for logits in [nil, TransformerBuffers.LogitStorage.whole, .chunks(rows: 1), .chunks(rows: 7)] {
+            cases.append(
+              Case(mode: .hooks, clipping: clipping, tied: tied, microbatch: microbatch, logits: logits, normMethod: nil))
+            for method in [nil, NormMethod.gram, .instantiate] {
+              cases.append(
+                Case(mode: .ghost, clipping: clipping, tied: tied, microbatch: microbatch, logits: logits, normMethod: method))
+            }
+          }
+        }
+      }
+    }
+    return cases
+  }()
+
+  /// Norms by group and the clipped sum, one example at a time by ordinary backward passes, in double.
+  static func oneAtATime(
+    _ clipping: Clipping, _ model: ModelConfiguration, _ maxGradNorm: Double, _ dataset: TokenizedDataset
+  ) throws -> (norms: [[Double]], sum: [Double]) {
+    let replica = try SmallModels.replica(.standard, model, microbatch: 1)
+    var sum = [Double](repeating: 0, count: model.parameterCount)
+    var norms: [[Double]] = []
+    for unit in 0..<dataset.count {
+      _ = replica.accumulateGradients(of: [unit], in: dataset)
+      let gradient = replica.accumulator!.sum.all.map(Double.init)
+      let squares = model.parameterLayout.map { gradient[$0.range].reduce(0) { $0 + $1 * $1 } }
+      norms.append((clipping == .flat ? [squares.reduce(0, +)] : squares).map { $0.squareRoot() })
+      let bound = maxGradNorm / Double(norms[unit].count).squareRoot()
+      for tensor in model.parameterLayout {
+        let norm = norms[unit][clipping == .flat ? 0 : tensor.index]
+        let factor = norm > bound ? bound / norm : 1
+        for j in tensor.range { sum[j] += factor * gradient[j] }
+      }
+    }
+    return (norms, sum)
+  }
+
+  @Test(arguments: cases)
+  func equalsOneExampleAtATime(_ test: Case) throws {
+    let model = try SmallModels.configuration(tied: test.tied)
+    let dataset = SmallModels.dataset()
+    // Between the examples' norms: some are clipped, some are not.
+    let maxGradNorm = 12.0
+    let expected = try Self.oneAtATime(test.clipping, model, maxGradNorm, dataset)
+    let replica = try SmallModels.replica(
+      test.mode, model, clipping: test.clipping, maxGradNorm: maxGradNorm, microbatch: test.microbatch,
+      choices: .init(logits: test.logits, normMethod: test.normMethod))
+    var seen: Set<Int> = []
+    let totals = replica.accumulateGradients(of: 0..<dataset.count, in: dataset) { batch, factors in
+      for (example, unit) in batch.units.enumerated() {
+        seen.insert(unit)
+        let whole = expected.norms[unit].reduce(0) { $0 + $1 * $1 }.squareRoot()
+        for group in 0..<factors!.groups {
+          let norm = factors!.norm(example: example, group: group)
+          // A group's norm may be far below the whole's, and is then compared on the whole's scale.
+          #expect(
+            abs(norm - expected.norms[unit][group]) < 1e-5 * max(expected.norms[unit][group], 1e-2 * whole),
+            "\(test): record \(unit), group \(group)")
+        }
+      }
+    }
+    #expect(seen.count == dataset.count)
+    #expect(totals.clipping.clipped > 0 && (test.clipping == .perLayer || totals.clipping.clipped < dataset.count))
+    let sum = replica.accumulator!.sum.all.map(Double.init)
+    #expect(relativeDistance(sum, expected.sum) < 1e-5, "\(test)")
+    for tensor in model.parameterLayout {
+      #expect(relativeDistance(sum[tensor.range], expected.sum[tensor.range]) < 1e-4, "\(test): \(tensor.name)")
+    }
+  }
+
+  /// The bound holds for what is really added: one example's contribution has norm C at most.
+  @Test(arguments: [TrainingMode.hooks, .ghost], Clipping.allCases)
+  func noExampleContributesMoreThanTheBound(mode: TrainingMode, clipping: Clipping) throws {
+    let model = try SmallModels.configuration(tied: true)
+    let dataset = SmallModels.dataset()
+    let maxGradNorm = 0.25
+    let replica = try SmallModels.replica(mode, model, clipping: clipping, maxGradNorm: maxGradNorm)
+    for unit in 0..<dataset.count {
+      _ = replica.accumulateGradients(of: [unit], in: dataset)
+      let norm = replica.accumulator!.sum.all.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
+      #expect(norm <= maxGradNorm * (1 + 1e-5), "record \(unit)")
+      #expect(norm > 0.9 * maxGradNorm, "record \(unit) is clipped to the bound, not below it")
+    }
+    #expect(replica.accumulator!.clippedSum!.sensitivity == maxGradNorm)
+  }
+
+  @Test(arguments: [TrainingMode.hooks, .ghost])
+  func anEmptyShareIsASumOfZero(mode: TrainingMode) throws {
+    let model = try SmallModels.configuration(tied: true)
+    let dataset = SmallModels.dataset()
+    let replica = try SmallModels.replica(mode, model)
+    _ = replica.accumulateGradients(of: 0..<dataset.count, in: dataset)
+    let totals = replica.accumulateGradients(of: [], in: dataset)
+    #expect(totals == ModelReplica.Totals())
+    #expect(replica.accumulator!.sum.all.allSatisfy { $0 == 0 })
+  }
+
+  /// 0 · NaN is NaN: an example that isn't finite must not be read, in any of the ways a sum is made.
+  @Test(arguments: cases.filter { $0.microbatch == 16 })
+  func aNonFiniteExampleContributesZeroAndTheOthersThemselves(_ test: Case) throws {
+    let model = try SmallModels.configuration(tied: test.tied)
+    let dataset = SmallModels.dataset()
+    let poisoned = 15
+    let reached = (0..<dataset.count).filter { dataset.targetCount(of: $0) > poisoned }
+    let sound = (0..<dataset.count).filter { !reached.contains($0) }
+    #expect(!reached.isEmpty && !sound.isEmpty)
+    let sums = try [Array(0..<dataset.count), sound].map { units in
+      let replica = try SmallModels.replica(
+        test.mode, model, clipping: test.clipping, maxGradNorm: 1, microbatch: 16,
+        choices: .init(logits: test.logits, normMethod: test.normMethod))
+      replica.parameters[model.parameterLayout["transformer.wpe.weight"].offset + poisoned * model.width] = .infinity
+      let totals = replica.accumulateGradients(of: units, in: dataset)
+      #expect(totals.clipping.nonFinite == (units.count == sound.count ? 0 : reached.count), "\(test)")
+      return replica.accumulator!.sum.all.map(Double.init)
+    }
+    #expect(relativeDistance(sums[0], sums[1]) < 1e-6, "\(test)")
+  }
+
+  @Test func clipFactorIsOneAtNormZeroAndNeverRoundsUp() {
+    #expect(ClipFactors.factor(norm: 0, bound: 1) == 1)
+    #expect(ClipFactors.factor(norm: 1, bound: 1) == 1)
+    var random = TestRandom(seed: 1)
+    for _ in 0..<10_000 {
+      let norm = Double.random(in: 1...1e6, using: &random)
+      let factor = ClipFactors.factor(norm: norm, bound: 0.7)
+      #expect(Double(factor) * norm <= 0.7 * (1 + 1e-15) && Double(factor) * norm > 0.7 * (1 - 2e-7))
+    }
+  }
+}

@@ -1,0 +1,78 @@
+import DistEngine
+import TestSupport
+import Testing
+
+@Suite struct MemoryPlanTests {
+  @Test(arguments: [UInt64](1...50))
+  func buffersThatAreAliveTogetherNeverShareAByte(seed: UInt64) {
+    var random = TestRandom(seed: seed)
+    var plan = MemoryPlan()
+    let lifetimes = (0..<40).map { _ -> ClosedRange<Int> in
+      let start = Int.random(in: 0...20, using: &random)
+      return start...Int.random(in: start...20, using: &random)
+    }
+    for (index, lifetime) in lifetimes.enumerated() {
+      _ = plan.add("\(index)", .workspace, count: Int.random(in: 0...1000, using: &random), lifetime: lifetime)
+    }
+    let layout = plan.layout()
+    var fullest = 0
+    for point in 0...20 {
+      fullest = max(fullest, plan.buffers.filter { $0.lifetime.contains(point) }.reduce(0) { $0 + $1.byteCount })
+    }
+    #expect(layout.byteCount >= fullest)
+    for (i, a) in plan.buffers.enumerated() {
+      #expect(layout.offsets[i] % 64 == 0 && layout.offsets[i] + a.byteCount <= layout.byteCount)
+      for (j, b) in plan.buffers.enumerated() where j < i && a.lifetime.overlaps(b.lifetime) {
+        guard a.byteCount > 0 && b.byteCount > 0 else { continue }
+        let (first, second) = layout.offsets[i] < layout.offsets[j] ? (i, j) : (j, i)
+        #expect(layout.offsets[first] + plan.buffers[first].byteCount <= layout.offsets[second])
+      }
+    }
+  }
+
+  @Test func buffersThatNeverMeetShareAPlace() {
+    var plan = MemoryPlan()
+    _ = plan.add("first", .activations, count: 1000, lifetime: 0...1)
+    _ = plan.add("second", .workspace, count: 900, lifetime: 2...3)
+    _ = plan.add("whole run", .parameters, count: 10)
+    #expect(plan.layout().byteCount == 4032 + 64)
+    #expect(plan.bytesByCategoryAtPeak().map(\.byteCount) == [4000, 40])
+  }
+
+  @Test func anEmptyPlanIsAllocated() throws {
+    let arena = try MemoryArena(MemoryPlan())
+    #expect(arena.layout.byteCount == 0)
+  }
+
+  /// What the project was started for: ghost clipping on a CPU must not cost the examples' gradients.
+  @Test func ghostNeedsLessThanHooksAndLittleMoreThanStandard() throws {
+    let bytes = { (mode: TrainingMode, microbatch: Int) throws -> Int in
+      let model = ModelPreset.small.configuration
+      return ReplicaPlan(
+        model: model, mode: mode,
+        capacity: Microbatch.Capacity(examples: microbatch, rows: microbatch * 128, positions: 128),
+        optimizer: .adamW(beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0)
+      ).memory.layout().byteCount
+    }
+    for microbatch in [1, 4, 8] {
+      let parameters = 4 * ModelPreset.small.configuration.parameterCount
+      #expect(try bytes(.hooks, microbatch) >= bytes(.standard, microbatch) + microbatch * parameters)
+      #expect(try bytes(.ghost, microbatch) < bytes(.standard, microbatch) + parameters)
+    }
+  }
+
+  /// No buffer of a ghost plan is b examples' gradients of a layer in disguise.
+  @Test func noGhostBufferHoldsTheMicrobatchsGradientsOfALayer() throws {
+    for clipping in Clipping.allCases {
+      let model = ModelPreset.small.configuration
+      let b = 8
+      let plan = ReplicaPlan(
+        model: model, mode: .ghost, clipping: clipping,
+        capacity: Microbatch.Capacity(examples: b, rows: b * 128, positions: 128), optimizer: nil)
+      let gradients = plan.memory.buffers.filter { $0.category == .perExampleGradients }
+      let largest = model.parameterLayout.map { 4 * $0.count }.max()!
+      #expect(gradients.reduce(0) { $0 + $1.byteCount } <= 2 * largest)
+      #expect(gradients.allSatisfy { $0.byteCount <= largest })
+    }
+  }
+}

@@ -1,0 +1,31 @@
+// Runs one scenario of the MPI layer under a launcher, for DistEngineMPITests: MPIChecks SCENARIO [ARGUMENT …].
+//
+// `collectives` compares with closed forms in the rank and prints a line a check; with `--shift` every expectation is off by
+// one, and every check has to fail. The other scenarios end as their names say, and the tests look at how.
+
+import DistEngine
+import Foundation
+
+let arguments = Array(CommandLine.arguments.dropFirst())
+let scenario = arguments.first ?? "collectives"
+
+/// The number behind the scenario's name, or 0.
+func number(_ index: Int) -> Int {
+  arguments.indices.contains(index) ? Int(arguments[index]) ?? 0 : 0
+}
+
+if scenario == "refused-before-start" {
+  LauncherRank.refuse(MadeUpError(description: "--ranks: no such option", exitStatus: ExitStatus.usage))
+}
+
+let collectiveTimeout = Duration.milliseconds(scenario == "stuck" || scenario == "stopped" ? 2000 : 100_000)
+exit(
+  MPIEnvironment.run(collectiveTimeout: collectiveTimeout) { environment in
+    switch scenario {
+    case "collectives":
+      let shift = arguments.contains("--shift") ? 1 : 0
+      return try CollectiveChecks(environment: environment, shift: shift).run()
+    case "fast-barriers": return try fastBarriers(environment)
+    default: return try runFault(scenario, environment)
+    }
+  })
