@@ -46,11 +46,19 @@ let package = Package(
     .testTarget(name: "PrivacyAccountingTests", dependencies: ["PrivacyAccounting"], resources: [.copy("Fixtures")]),
     .testTarget(name: "DistEngineMPITests", dependencies: ["DistEngine", "TestSupport"]),
     .testTarget(name: "DistEngineKernelTests", dependencies: ["DistEngine", "TestSupport"]),
-    .testTarget(name: "DistEngineRandomTests", dependencies: ["DistEngine", "TestSupport"]),
+    .testTarget(
+      name: "DistEngineRandomTests",
+      dependencies: [
+        "DistEngine", "CKernels", "TestSupport", .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "CryptoExtras", package: "swift-crypto"),
+      ]),
     .testTarget(name: "DistEngineDataTests", dependencies: ["DistEngine", "TestSupport"]),
     .testTarget(name: "DistEngineModelFileTests", dependencies: ["DistEngine", "TestSupport"]),
     .testTarget(name: "DistEngineTests", dependencies: ["DistEngine", "PrivacyAccounting", "TestSupport"]),
-    .testTarget(name: "CommandLineTests", dependencies: ["TestSupport"]),
+    .testTarget(name: "CommandLineTests", dependencies: ["DistEngine", "TestSupport"]),
+
+    // Benchmarks: how each figure of docs/performance.md is made.
+    .executableTarget(name: "kernel-benchmarks", dependencies: ["CKernels", "DistEngine"], path: "Benchmarks/kernels"),
   ],
   swiftLanguageModes: [.v6]
 )

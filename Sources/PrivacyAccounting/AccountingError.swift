@@ -26,8 +26,8 @@ public enum AccountingError: Error, Equatable, Sendable, CustomStringConvertible
   case budgetAlreadySpent(targetEpsilon: Double, delta: Double)
   /// No noise multiplier up to `limit` reaches the target.
   case unreachableTarget(targetEpsilon: Double, delta: Double, limit: Double)
-  /// No expected batch size, down to `smallest`, keeps within the target.
-  case noBatchFits(targetEpsilon: Double, delta: Double, smallest: Int)
+  /// Not even with the whole data set as the batch is noise multiplier / batch size as small as `ratio`.
+  case noBatchFits(targetEpsilon: Double, delta: Double, ratio: Double)
 
   public var description: String {
     switch self {
@@ -60,9 +60,9 @@ public enum AccountingError: Error, Equatable, Sendable, CustomStringConvertible
     case .unreachableTarget(let epsilon, let delta, let limit):
       "no noise multiplier up to \(limit) reaches epsilon \(epsilon) at delta \(delta); "
         + "raise the target, or lower the sampling rate or the steps"
-    case .noBatchFits(let epsilon, let delta, let smallest):
-      "even an expected batch of \(smallest) exceeds epsilon \(epsilon) at delta \(delta); "
-        + "raise the noise multiplier or the target"
+    case .noBatchFits(let epsilon, let delta, let ratio):
+      "with the whole data set as the batch, epsilon \(epsilon) at delta \(delta) needs more noise a unit than "
+        + "\(ratio); raise the target, lower the steps or tolerate more noise"
     }
   }
 }

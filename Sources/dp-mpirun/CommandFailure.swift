@@ -1,7 +1,6 @@
 import ArgumentParser
 import DistEngine
 import Foundation
-import PrivacyAccounting
 
 /// Bad usage that a command itself finds.
 struct UsageError: UserError {
@@ -11,18 +10,22 @@ struct UsageError: UserError {
 
 /// How a command that failed ends: one line that starts with `Error: `, an exit code of ``ExitStatus``, on every rank.
 enum CommandFailure {
-  static func end(_ error: any Error) -> Never {
-    if let code = error as? ExitCode { exit(code.rawValue) }
-    if let error = error as? any UserError { LauncherRank.refuse(error) }
-    switch DPMPIRun.exitCode(for: error) {
-    case .success:  // --help and --version are thrown, too.
+  /// The command line could not be made into a command: an option the parser refuses, or one that a command's `validate()` does.
+  /// The parser wraps both in an error of its own.
+  static func end(parsing error: any Error) -> Never {
+    if DPMPIRun.exitCode(for: error) == .success {  // --help and --version are thrown, too.
       if (LauncherRank.beforeInit ?? 0) == 0 { print(DPMPIRun.fullMessage(for: error)) }
       exit(ExitStatus.done)
-    case .validationFailure:
-      let message = DPMPIRun.message(for: error).split(separator: "\n").joined(separator: " ")
-      LauncherRank.refuse(line: "Error: \(message) (see dp-mpirun --help)", exitStatus: ExitStatus.usage)
-    default: LauncherRank.refuse(error)
     }
+    let message = DPMPIRun.message(for: error).split(separator: "\n").joined(separator: " ")
+    LauncherRank.refuse(line: "Error: \(message) (see dp-mpirun --help)", exitStatus: ExitStatus.usage)
+  }
+
+  /// A command ended by throwing: ``runUnderMPI(collectiveTimeout:_:)`` throws the status that the ranks agreed on, having said why.
+  static func end(running error: any Error) -> Never {
+    if let code = error as? ExitCode { exit(code.rawValue) }
+    if error is ValidationError { end(parsing: error) }
+    LauncherRank.refuse(error)
   }
 }
 

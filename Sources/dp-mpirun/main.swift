@@ -1,12 +1,16 @@
 import ArgumentParser
 import DistEngine
 import Foundation
-import PrivacyAccounting
 
 // Exit codes and the form of error lines are part of the interface (ExitStatus): the parser's own would differ.
+var command: any ParsableCommand
 do {
-  var command = try DPMPIRun.parseAsRoot(CommandLineArguments.normalised(Array(CommandLine.arguments.dropFirst())))
+  command = try DPMPIRun.parseAsRoot(CommandLineArguments.normalised(Array(CommandLine.arguments.dropFirst())))
+} catch {
+  CommandFailure.end(parsing: error)
+}
+do {
   try command.run()
 } catch {
-  CommandFailure.end(error)
+  CommandFailure.end(running: error)
 }

@@ -40,7 +40,7 @@ void ck_scale_rows(size_t rows, size_t p, const float *weights, const float *x, 
 // sums[p] += sum_r w_r * g[r,:]; weights may be NULL (1). Adds.
 void ck_column_sums(size_t rows, size_t p, const float *g, size_t ldg, const float *weights, float *sums);
 // gelu_new (tanh approximation, GPT-2): y = 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))). Writes y; y may be x.
-// Relative error of tanh/exp <= a few ulp; 0 and x at large -x and x. NaN stays NaN, -infinity becomes it (-inf * 0, as in PyTorch).
+// Relative error of tanh/exp <= a few ulp; 0 and x at large -x and x. NaN stays NaN; -infinity becomes it, as in PyTorch.
 void ck_gelu(size_t n, const float *x, float *y);
 // dx[n] = dy[n] * gelu'(x[n]). Writes dx; dx may be x or dy.
 void ck_gelu_backward(size_t n, const float *x, const float *dy, float *dx);

@@ -51,6 +51,9 @@ extension Communicator {
     try allreduceSum(buffer.elements)
   }
 
+  // Never inlined: Swift 6.3's optimizer keeps the elements of an array literal across `withUnsafeMutableBufferPointer` and
+  // then reads what they were before the call (a check in Tests/MPIChecks sees it).
+  @inline(never)
   package func allreduceSum<Number: ReducibleNumber>(_ values: inout [Number]) throws {
     try values.withUnsafeMutableBufferPointer { try allreduceSum($0) }
   }

@@ -1,3 +1,4 @@
+import Foundation
 import PrivacyAccounting
 
 /// A configuration with everything that it left open decided: data read, model found, noise calibrated. The same on all ranks.
@@ -125,6 +126,7 @@ package enum ModelSource {
   /// - Returns: the shape, and the directory that holds the weights if it is one.
   package static func resolve(_ name: String) throws -> (ModelConfiguration, directory: String?) {
     if let preset = ModelPreset(rawValue: name) { return (preset.configuration, nil) }
+    guard FileManager.default.fileExists(atPath: name) else { throw ModelConfigurationError.unknownPreset(name: name) }
     return (try ModelFile.readConfiguration(directory: name).configuration, name)
   }
 }

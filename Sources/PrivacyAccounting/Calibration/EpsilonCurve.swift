@@ -9,6 +9,22 @@ public struct EpsilonCurvePoint: Codable, Equatable, Sendable {
   }
 }
 
+extension EpsilonCurvePoint {
+  private enum CodingKeys: String, CodingKey { case steps }
+
+  public init(from decoder: any Decoder) throws {
+    let steps = try decoder.container(keyedBy: CodingKeys.self).decode(Int.self, forKey: .steps)
+    self.init(steps: steps, bounds: try EpsilonBounds(from: decoder))
+  }
+
+  /// One object: the bounds' fields, and "steps".
+  public func encode(to encoder: any Encoder) throws {
+    try bounds.encode(to: encoder)
+    var fields = encoder.container(keyedBy: CodingKeys.self)
+    try fields.encode(steps, forKey: .steps)
+  }
+}
+
 extension Accounting {
   /// ε at each of `steps`, counted over `phases` in their order; beyond the last phase its ε stays.
   ///
@@ -38,5 +54,43 @@ extension Accounting {
       left -= taken
     }
     return result
+  }
+}
+
+/// ε as a run proceeds, for its log: an upper bound at every step that costs next to nothing.
+///
+/// ε is computed at anchors, each 2% (and at least one step) beyond the one before, and at the run's last step; in
+/// between the next anchor's value is reported, which is a bound since ε never falls with steps. The
+/// last step's own value is as fine as ``Accounting/epsilon(of:delta:accountant:gap:)``.
+public struct RunningEpsilon: Sendable {
+  private let spent: [DPSGDPhase]
+  private let phase: DPSGDPhase
+  private let delta: Double
+  private let kind: AccountantKind
+  private var anchor: (steps: Int, bounds: EpsilonBounds)?
+
+  /// - Parameters:
+  ///   - phase: the run, with its planned number of steps.
+  ///   - spent: what was spent on the same data before.
+  public init(
+    phase: DPSGDPhase, spent: [DPSGDPhase] = [], delta: Double, accountant kind: AccountantKind = .pld
+  ) throws(AccountingError) {
+    try checkDelta(delta)
+    self.phase = phase
+    self.spent = spent
+    self.delta = delta
+    self.kind = kind
+  }
+
+  /// The bound after `steps` steps of the run. Cheap where `steps` rises from call to call.
+  public mutating func epsilon(after steps: Int) throws(AccountingError) -> EpsilonBounds {
+    if let anchor, steps <= anchor.steps, steps > Int(Double(anchor.steps) / 1.03) { return anchor.bounds }
+    guard steps >= 0 else { throw .invalidSteps(steps) }
+    let next = min(max(phase.steps, steps), steps + steps / 50)
+    let reached = try DPSGDPhase(
+      samplingRate: phase.samplingRate, noiseMultiplier: phase.noiseMultiplier, steps: next)
+    let bounds = try Accounting.epsilon(of: spent + [reached], delta: delta, accountant: kind)
+    anchor = (next, bounds)
+    return bounds
   }
 }

@@ -38,6 +38,19 @@ extension Accounting {
     return exp(try bracket.refinedRoot(in: floor...ceiling, of: excess))
   }
 
+  /// ε at `delta` of phases that were calibrated to a target, known finely enough to be at most the target.
+  public static func calibratedEpsilon(
+    of phases: [DPSGDPhase], delta: Double, accountant kind: AccountantKind = .pld, targetEpsilon: Double
+  ) throws(AccountingError) -> EpsilonBounds {
+    var bounds = EpsilonBounds(upper: .infinity)
+    for relative in [1e-3, 1e-4, 1e-5, 1e-6] {
+      let gap = AccountingGap(uncheckedRelative: relative, absolute: 0)
+      bounds = try epsilon(of: phases, delta: delta, accountant: kind, gap: gap)
+      if bounds.upper <= targetEpsilon { break }
+    }
+    return bounds
+  }
+
   /// Noise multipliers below this are never returned: they protect next to nothing.
   public static let smallestNoiseMultiplier = 0.01
   /// Noise multipliers above this are never returned.

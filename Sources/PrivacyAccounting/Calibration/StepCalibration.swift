@@ -35,20 +35,4 @@ extension Accounting {
     }
     return fitting
   }
-
-  /// The smallest expected batch size whose sampling rate, with `steps` steps at `noiseMultiplier`, keeps
-  /// within the target: where steps are given by the epochs, the batch follows from them, so the number of
-  /// steps is asked for as a function of the batch.
-  ///
-  /// - Parameters:
-  ///   - datasetSize: the public number of units N₀; the sampling rate is batch / N₀.
-  ///   - steps: the number of steps for a batch size, as `{ _ in 1000 }` or `{ b in (epochs * n + b - 1) / b }`.
-  /// - Returns: the smallest batch within the target in 1...datasetSize.
-  /// - Throws: ``AccountingError/noBatchFits(targetEpsilon:delta:smallest:)`` where none is.
-  public static func minimumExpectedBatchSize(
-    targetEpsilon: Double, delta: Double, datasetSize: Int, noiseMultiplier: Double,
-    accountant kind: AccountantKind = .pld, spent: [DPSGDPhase] = [], steps: (_ batchSize: Int) -> Int
-  ) throws(AccountingError) -> Int {
-    1
-  }
 }

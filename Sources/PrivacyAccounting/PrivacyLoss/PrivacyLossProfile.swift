@@ -26,7 +26,7 @@ struct PrivacyLossProfile {
       return Plan(cumulants: cumulants, saddle: cumulants.saddle(delta: delta), tail: Self.logTail)
     }
     let leading = plans.max { $0.saddle.epsilon < $1.saddle.epsilon }!
-    let aim = max(gap.relative * leading.saddle.epsilon, gap.absolute / 4, 1e-9)
+    let aim = max(gap.relative * leading.saddle.epsilon, gap.absolute / 1000, 1e-9)
     var best = (upper: Double.infinity, lower: 0.0)
     refine(plans, leading: leading, aim: aim, tail: tail) { lattices in
       var upper = 0.0
@@ -49,19 +49,24 @@ struct PrivacyLossProfile {
 
   /// - Parameter scale: a δ of which far smaller ones needn't be told from 0; nil to know δ whatever its size.
   func delta(epsilon: Double, scale: Double?) -> DeltaBounds {
-    if let scale { return delta(epsilon: epsilon, tail: 0.02 * gap.relative * scale) }
+    if let scale {
+      return delta(epsilon: epsilon, tail: 0.02 * gap.relative * scale, allowed: 0.1 * gap.relative * scale)
+    }
     // How much may go to infinite loss depends on δ itself: its size is approached from above, roughly first.
     let rough = PrivacyLossProfile(composition, gap: AccountingGap(uncheckedRelative: 0.5, absolute: 0))
     var scale = 1.0
     while scale > 1e-40 {
-      let bound = rough.delta(epsilon: epsilon, tail: 0.01 * scale).upper
+      let bound = rough.delta(epsilon: epsilon, tail: 0.01 * scale, allowed: 0.02 * scale).upper
       if bound > 0.2 * scale { break }
       scale = max(bound, 1e-3 * scale)
     }
-    return delta(epsilon: epsilon, tail: 0.004 * gap.relative * scale)
+    return delta(epsilon: epsilon, tail: 0.004 * gap.relative * scale, allowed: 0.01 * gap.relative * scale)
   }
 
-  private func delta(epsilon: Double, tail: Double) -> DeltaBounds {
+  /// - Parameters:
+  ///   - tail: probability that may be moved to infinite loss.
+  ///   - allowed: distance of the bounds that is good enough whatever δ is.
+  private func delta(epsilon: Double, tail: Double, allowed: Double) -> DeltaBounds {
     let plans = NeighbouringDirection.allCases.compactMap { direction -> Plan? in
       let cumulants = LossCumulants(composition, direction: direction, tail: tail)
       // No loss reaches ε but one that was moved to infinity.
@@ -84,8 +89,7 @@ struct PrivacyLossProfile {
       }
       best.upper = min(best.upper, max(upper, tail))
       best.lower = max(best.lower, lower)
-      // Below the tail that was cut off there is nothing to be refined.
-      return (best.upper - max(best.lower, 2 * tail)) / (gap.relative * best.upper)
+      return (best.upper - best.lower) / max(gap.relative * best.upper, allowed)
     }
     return DeltaBounds(upper: best.upper, lower: min(best.lower, best.upper))
   }

@@ -80,7 +80,8 @@ public struct RDPAccountant: PrivacyAccountant {
     } * (1 + 5e-9)
   }
 
-  private static func epsilon(divergence: Double, order: Double, delta: Double) -> Double {
+  /// The conversion at one order, unclipped.
+  package static func epsilon(divergence: Double, order: Double, delta: Double) -> Double {
     divergence + log1p(-1 / order) - (log(delta) + log(order)) / (order - 1)
   }
 
