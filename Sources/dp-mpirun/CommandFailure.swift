@@ -24,7 +24,8 @@ enum CommandFailure {
   /// A command ended by throwing: ``runUnderMPI(collectiveTimeout:_:)`` throws the status that the ranks agreed on, having said why.
   static func end(running error: any Error) -> Never {
     if let code = error as? ExitCode { exit(code.rawValue) }
-    if error is ValidationError { end(parsing: error) }
+    // The parser's own commands, such as `help`, throw what they print.
+    if error is ValidationError || DPMPIRun.exitCode(for: error) == .success { end(parsing: error) }
     LauncherRank.refuse(error)
   }
 }

@@ -62,7 +62,10 @@ package struct TokenEmbeddingGradient: LayerGradient {
   /// gradient is added: `‖E_in + E_out‖² = ‖E_in‖² + 2⟨E_in, E_out⟩ + ‖E_out‖²`, the last being the head's own.
   package func squaredGradientNorms(rows: Range<Int>, workspace: GradientWorkspace) -> SquaredNorms {
     var norm = sumOfSquaresByToken(rows: rows, workspace: workspace)
-    if let tiedHead { norm += 2 * innerProduct(with: tiedHead, rows: rows, workspace: workspace) }
+    if let tiedHead {
+      // Where the two parts cancel, rounding is what is left: the slack keeps the result above the true norm.
+      norm += 2 * innerProduct(with: tiedHead, rows: rows, workspace: workspace) + 0x1p-20 * norm
+    }
     return SquaredNorms(primary: norm)
   }
 

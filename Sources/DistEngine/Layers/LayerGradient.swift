@@ -97,7 +97,7 @@ package struct GradientWorkspace {
   package let gramOfInputs: UnsafeMutablePointer<Float>
   package let gramOfGradients: UnsafeMutablePointer<Float>
   package let gramRows: Int
-  /// One example's gradient of one tensor, where that is cheaper than Gram matrices; else empty.
+  /// A strip of one example's gradient of one tensor: all inputs, some outputs.
   package let exampleGradient: Vector
   /// Two rows of the widest layer.
   package let columnSums: Vector
@@ -136,7 +136,7 @@ package struct GradientWorkspace {
 package enum NormMethod: String, Sendable {
   /// `⟨a_i a_iᵀ, g_i g_iᵀ⟩`: about T²(d + p) flops by symmetric products (Goodfellow 2015; Li et al. 2021, §4).
   case gram
-  /// The example's gradient in a scratch buffer that is used again: 2Tdp flops (Bu et al. 2022, "mixed" ghost clipping).
+  /// The example's gradient, strip by strip in a scratch buffer: 2Tdp flops (Bu et al. 2022, "mixed" ghost clipping).
   case instantiate
 
   /// Chooses for a record of `positions` and a layer of `inputs` × `outputs`.

@@ -86,6 +86,16 @@ package struct LinearGradient: LayerGradient {
   package let input: LinearInput
   package let outputGradient: Matrix
 
+  package init(
+    primary: Int, secondary: Int?, layout: Linear.WeightLayout, input: LinearInput, outputGradient: Matrix
+  ) {
+    self.primary = primary
+    self.secondary = secondary
+    self.layout = layout
+    self.input = input
+    self.outputGradient = outputGradient
+  }
+
   package func addGradient(rows: Range<Int>, to sum: TensorSlab, workspace: GradientWorkspace) {
     let a = input.matrix(rows: rows, workspace: workspace)
     addProduct(a, outputGradient.rows(rows), to: sum.matrix(primary), beta: 1)
@@ -144,16 +154,31 @@ package struct LinearGradient: LayerGradient {
     let gradients = Matrix(workspace.gramOfGradients, rows: a.rows, columns: a.rows)
     MatrixProducts.gram(a, into: inputs)
     MatrixProducts.gram(g, into: gradients)
-    // Rounding can take the inner product of two positive semi-definite matrices below 0; a NaN must stay one.
     let product = RowKernels.symmetricInnerProduct(inputs, gradients)
-    return product < 0 ? 0 : product
+    let scale =
+      (RowKernels.symmetricInnerProduct(inputs, inputs) * RowKernels.symmetricInnerProduct(gradients, gradients))
+      .squareRoot()
+    // Where positions cancel, what is left of the product is rounding of the Gram matrices, and may be far below the norm:
+    // the example would escape its bound. Then the gradient itself is computed.
+    return product >= Self.cancellation * scale ? product : instantiatedNorm(a, g, workspace: workspace)
   }
 
+  /// Below this part of `‖A‖_F ‖G‖_F` an inner product of Gram matrices in float isn't trusted.
+  static let cancellation = 1e-3
+
+  /// The squared norm of `aᵀg`, a strip of output columns at a time, so that a strip stays in cache and the scratch is small.
   private func instantiatedNorm(_ a: Matrix, _ g: Matrix, workspace: GradientWorkspace) -> Double {
-    precondition(workspace.exampleGradient.count >= a.columns * g.columns, "no scratch for one example's gradient")
-    let shape = layout == .inputByOutput ? (a.columns, g.columns) : (g.columns, a.columns)
-    let gradient = Matrix(workspace.exampleGradient.baseAddress!, rows: shape.0, columns: shape.1)
-    addProduct(a, g, to: gradient, beta: 0)
-    return RowKernels.squaredNorm(gradient.elements)
+    let scratch = workspace.exampleGradient
+    let width = min(g.columns, scratch.count / a.columns)
+    precondition(width > 0, "scratch of \(scratch.count) floats for a strip of a gradient of \(a.columns) inputs")
+    var total = 0.0
+    for first in stride(from: 0, to: g.columns, by: width) {
+      let strip = g.columns(first..<min(first + width, g.columns))
+      let shape = layout == .inputByOutput ? (a.columns, strip.columns) : (strip.columns, a.columns)
+      let gradient = Matrix(scratch.baseAddress!, rows: shape.0, columns: shape.1)
+      addProduct(a, strip, to: gradient, beta: 0)
+      total += RowKernels.squaredNorm(gradient.elements)
+    }
+    return total
   }
 }

@@ -6,12 +6,18 @@
 package struct ClippedGradientSum {
   /// `[P]` in canonical order.
   package let gradient: TensorSlab
-  /// C: the largest L2 norm of one example's contribution over all tensors.
+  /// The largest L2 norm of one example's contribution over all tensors: C and the margin.
   package let sensitivity: Double
 
-  /// - Parameter gradient: a sum to which nothing but clipped gradients has been added.
-  init(gradient: TensorSlab, sensitivity: Double) {
+  /// Norms and sums are computed in float: a contribution may exceed C by rounding. The noise is scaled for C·(1 + margin),
+  /// which is far above what rounding does and far below what training notices.
+  package static let roundingMargin = 0x1p-12
+
+  /// - Parameters:
+  ///   - gradient: a sum to which nothing but clipped gradients has been added.
+  ///   - maxGradNorm: C.
+  package init(gradient: TensorSlab, maxGradNorm: Double) {
     self.gradient = gradient
-    self.sensitivity = sensitivity
+    sensitivity = maxGradNorm * (1 + Self.roundingMargin)
   }
 }

@@ -45,18 +45,18 @@ package struct ClipFactors {
   /// Bound of one group: C, or C/√k.
   private var groupBound: Double { maxGradNorm / Double(groups).squareRoot() }
 
-  mutating func begin(examples: Int) {
+  package mutating func begin(examples: Int) {
     count = examples
     squaredNorms.update(repeating: 0)
   }
 
   /// A tensor may be met twice (tied embeddings): its parts add up.
-  func add(_ squaredNorm: Double, example: Int, tensor: Int) {
+  package func add(_ squaredNorm: Double, example: Int, tensor: Int) {
     squaredNorms[example * tensors + tensor] += squaredNorm
   }
 
   /// Factors of one tensor's group, of which all parts of the norm are known (`per-layer`).
-  func setFactors(tensor: Int) {
+  package func setFactors(tensor: Int) {
     precondition(clipping == .perLayer)
     for example in 0..<count {
       set(example: example, group: tensor, squaredNorm: squaredNorms[example * tensors + tensor])
@@ -64,7 +64,7 @@ package struct ClipFactors {
   }
 
   /// Factors of whole gradients (`flat`).
-  func setFactors() {
+  package func setFactors() {
     precondition(clipping == .flat)
     for example in 0..<count {
       let row = squaredNorms[example * tensors..<(example + 1) * tensors]
@@ -72,10 +72,10 @@ package struct ClipFactors {
     }
   }
 
-  /// Factor 1 at norm 0; 0 where the norm isn't finite.
+  /// Factor 1 at norm 0; 0 where the norm isn't finite, be it -∞: a part that overflowed hides what the others add up to.
   private func set(example: Int, group: Int, squaredNorm: Double) {
     // A cross term can take a norm of 0 below it by rounding.
-    let norm = squaredNorm < 0 ? 0 : squaredNorm.squareRoot()
+    let norm = squaredNorm.isFinite ? max(0, squaredNorm).squareRoot() : .infinity
     norms[example * groups + group] = norm
     factors[example * groups + group] = norm.isFinite ? Self.factor(norm: norm, bound: groupBound) : 0
   }
@@ -113,7 +113,7 @@ package struct ClipFactors {
   }
 
   /// Counts over the microbatch. Computed from private data, without noise.
-  func statistics() -> ClippingStatistics {
+  package func statistics() -> ClippingStatistics {
     var result = ClippingStatistics()
     for example in 0..<count {
       let norms = (0..<groups).map { norm(example: example, group: $0) }

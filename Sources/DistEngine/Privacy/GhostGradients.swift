@@ -53,7 +53,7 @@ package final class GhostGradients: GradientAccumulator {
   package var needsTiedCrossTerm: Bool { tiedTensor != nil }
   package var clipFactors: ClipFactors? { factors }
   package var clippedSum: ClippedGradientSum? {
-    ClippedGradientSum(gradient: sum, sensitivity: factors.maxGradNorm)
+    ClippedGradientSum(gradient: sum, maxGradNorm: factors.maxGradNorm)
   }
 
   package func beginMicrobatch(_ batch: Microbatch) {

@@ -19,7 +19,7 @@ package final class HookGradients: GradientAccumulator {
   package var needsTiedCrossTerm: Bool { false }
   package var clipFactors: ClipFactors? { factors }
   package var clippedSum: ClippedGradientSum? {
-    ClippedGradientSum(gradient: sum, sensitivity: factors.maxGradNorm)
+    ClippedGradientSum(gradient: sum, maxGradNorm: factors.maxGradNorm)
   }
 
   package func beginMicrobatch(_ batch: Microbatch) {

@@ -40,7 +40,8 @@ package struct PrivacyLedger: ~Copyable {
   package mutating func charge(step: Int) throws {
     guard hasBudget else { throw Refusal.budgetSpent(steps: chargedSteps) }
     let line =
-      "{\"step\":\(step),\"sampling_rate\":\(privacy.samplingRate),\"noise_multiplier\":\(privacy.noiseMultiplier)}"
+      "{\"step\":\(step),\"expected_batch_size\":\(privacy.expectedBatchSize),\"dataset_size\":\(privacy.datasetSize),"
+      + "\"sampling_rate\":\(privacy.samplingRate),\"noise_multiplier\":\(privacy.noiseMultiplier)}"
     try log?.append(line)
     chargedSteps += 1
   }

@@ -33,6 +33,7 @@ public struct Evaluation: Sendable, Encodable {
       guard source.directory != nil else { throw TrainingError.noWeights(preset: directory) }
       return (replica, dataset)
     }
+    try communicator.requireEqual(configuration, replica.plan.model, training: dataset, evaluation: nil)
     try replica.loadParameters(from: directory, key: RandomKey(seed: 0), communicator: communicator)
     loss = try replica.meanLoss(over: dataset, communicator: communicator)
     perplexity = exp(loss)

@@ -78,6 +78,7 @@ extension Inspection {
     let dataset = try communicator.agree("data") {
       try TrainingSetup.load(configuration, model: source.0).0
     }
+    try communicator.requireEqual(configuration, source.0, training: dataset, evaluation: nil)
     let range = records ?? 0..<dataset.count
     try communicator.agree("records") {
       guard range.upperBound <= dataset.count else {

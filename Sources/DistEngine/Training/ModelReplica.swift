@@ -12,6 +12,8 @@ package final class ModelReplica {
   /// Allocates what the plan says. The parameters are 0.
   package init(_ plan: ReplicaPlan) throws {
     self.plan = plan
+    // A rank's matrix products run on one core: the launcher gave the others to other ranks.
+    MatrixProducts.setThreadCount(1)
     let arena = try MemoryArena(plan.memory)
     self.arena = arena
     parameters = arena.elements(plan.parameters)
@@ -36,7 +38,10 @@ package final class ModelReplica {
     switch plan.mode {
     case .standard: return StandardGradients(sum: slab, workspace: workspace)
     case .hooks:
-      let examples = plan.examples.map { TensorSlab(arena.elements($0).baseAddress!, extents: extents) }
+      let gradients = arena.elements(plan.examples).baseAddress!
+      let examples = (0..<plan.exampleCount).map {
+        TensorSlab(gradients + $0 * plan.layout.totalCount, extents: extents)
+      }
       return HookGradients(sum: slab, examples: examples, factors: factors(), workspace: workspace)
     case .ghost:
       return GhostGradients(

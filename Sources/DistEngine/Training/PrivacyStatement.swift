@@ -32,11 +32,13 @@ package struct PrivacyStatement: Encodable, Sendable {
     case isPrivate = "private"
   }
 
-  /// - Parameter steps: charged so far.
+  /// - Parameters:
+  ///   - steps: charged so far, or all that a run may be charged for.
+  ///   - isFinal: whether the run is over.
   /// - Throws: `AccountingError` where no ε can be computed.
-  package init(_ setup: TrainingSetup, steps: Int) throws {
+  package init(_ setup: TrainingSetup, steps: Int, isFinal: Bool = true) throws {
     let privacy = setup.privacy
-    let bounds = try privacy?.epsilons(after: [steps]).first
+    let bounds = try privacy?.epsilons(after: [steps], target: setup.targetEpsilon).first
     epsilon = ExtendedReal(value: bounds?.upper ?? .infinity)
     epsilonLower = bounds?.lower.map(ExtendedReal.init(value:))
     delta = privacy?.delta
@@ -52,7 +54,8 @@ package struct PrivacyStatement: Encodable, Sendable {
     self.steps = steps
     accountant = privacy?.accountant.rawValue
     isPrivate = Self.isPrivate(setup)
-    warnings = Self.warnings(setup) + (bounds?.notes ?? [])
+    let unfinished = "written before the first step: epsilon and steps are what the whole run may spend; the ledger has what it did"
+    warnings = Self.warnings(setup) + (bounds?.notes ?? []) + (isFinal ? [] : [unfinished])
   }
 
   static func isPrivate(_ setup: TrainingSetup) -> Bool {
@@ -71,7 +74,10 @@ package struct PrivacyStatement: Encodable, Sendable {
       warnings.append("--seed: reproducible, NOT private: whoever knows the seed can subtract the noise")
     }
     if privacy.noiseMultiplier == 0 { warnings.append("the noise multiplier is 0: the model is NOT private") }
-    if configuration.datasetSize == nil {
+    if configuration.datasetSize != nil {
+      warnings.append(
+        "run.json's counts and lengths of records, and what follows from them, are of the private data: not for release")
+    } else {
       warnings.append(
         "the number of training records, \(privacy.datasetSize), is treated as public (--dataset-size states another)")
     }
@@ -86,15 +92,25 @@ package struct PrivacyStatement: Encodable, Sendable {
     if configuration.evaluationData == nil && setup.evaluation != nil {
       warnings.append("the held-out records' loss is computed without noise; the guarantee is for the training records")
     }
+    warnings.append(
+      "noise and sums are rounded to 32-bit floats: attacks on the noise's finite precision (Mironov 2012) aren't covered")
     return warnings
   }
 }
 
 extension PrivacyParameters {
   /// ε after each number of steps.
-  func epsilons(after steps: [Int]) throws -> [EpsilonBounds] {
+  ///
+  /// - Parameter target: ε that σ was calibrated for, and the steps stay within: the bounds are then as fine as it takes to show it.
+  func epsilons(after steps: [Int], target: Double?) throws -> [EpsilonBounds] {
     guard noiseMultiplier > 0 else { return steps.map { EpsilonBounds(upper: $0 == 0 ? 0 : .infinity) } }
     let phase = try DPSGDPhase(samplingRate: samplingRate, noiseMultiplier: noiseMultiplier, steps: steps.max() ?? 0)
-    return try Accounting.epsilonCurve(of: [phase], delta: delta, at: steps, accountant: accountant).map(\.bounds)
+    let points = try Accounting.epsilonCurve(of: [phase], delta: delta, at: steps, accountant: accountant)
+    guard let target else { return points.map(\.bounds) }
+    return try points.map { point in
+      guard point.bounds.upper > target else { return point.bounds }
+      let spent = try DPSGDPhase(samplingRate: samplingRate, noiseMultiplier: noiseMultiplier, steps: point.steps)
+      return try Accounting.calibratedEpsilon(of: [spent], delta: delta, accountant: accountant, targetEpsilon: target)
+    }
   }
 }

@@ -30,7 +30,9 @@ package struct ReplicaPlan {
   }
 
   let parameters, gradientSum: MemoryPlan.BufferID
-  let examples: [MemoryPlan.BufferID]
+  /// `[b, P]`, in `hooks`.
+  let examples: MemoryPlan.BufferID
+  let exampleCount: Int
   let microbatch: Microbatch.Buffers
   let transformer: TransformerBuffers
   let factors: ClipFactors.Buffers
@@ -65,9 +67,8 @@ package struct ReplicaPlan {
     parameters = plan.add("parameters", .parameters, count: count)
     gradientSum = plan.add("gradient sum", .gradients, count: computesGradients ? count : 0)
     let materialised = mode == .hooks && computesGradients ? capacity.examples : 0
-    examples = (0..<materialised).map {
-      plan.add("gradient of example \($0)", .perExampleGradients, count: count)
-    }
+    exampleCount = materialised
+    examples = plan.add("gradients of the examples", .perExampleGradients, count: materialised * count)
     microbatch = Microbatch.Buffers(capacity, in: &plan)
     let logits =
       choices.logits
@@ -86,10 +87,12 @@ package struct ReplicaPlan {
       headGradientCount: isGhost && logits != .whole ? model.vocabularySize * model.width : 0, in: &plan)
     optimizerState = optimizer.map { Optimizer.Buffers($0, count: count, in: &plan) }
     workspace = Self.workspace(
-      model, capacity: capacity, isGhost: isGhost, logits: logits,
-      normMethod: Self.normMethod(choices), in: &plan)
+      model, capacity: capacity, isGhost: isGhost, logits: logits, in: &plan)
     memory = plan
   }
+
+  /// Output columns of a layer's gradient computed at a time, where one example's norm is taken from the gradient itself.
+  static let instantiationStrip = 256
 
   /// Rows of logits held at a time where not all are.
   static let logitChunk = 128
@@ -106,19 +109,17 @@ package struct ReplicaPlan {
 
   private static func workspace(
     _ model: ModelConfiguration, capacity: Microbatch.Capacity, isGhost: Bool, logits: TransformerBuffers.LogitStorage,
-    normMethod: NormMethod.Choice, in plan: inout MemoryPlan
+    in plan: inout MemoryPlan
   ) -> WorkspaceBuffers {
     let (d, inner, T) = (model.width, model.innerWidth, capacity.positions)
     let gram = isGhost ? T * T : 0
-    // A layer's gradient is instantiated for long records if for any: the shape at T decides whether scratch is needed.
-    var shapes = [(d, 3 * d), (d, d), (d, inner), (inner, d)]
-    if logits == .whole { shapes.append((d, model.vocabularySize)) }
-    let largest = shapes.filter { normMethod(T, $0.0, $0.1) == .instantiate }.map { $0.0 * $0.1 }.max() ?? 0
+    // Wide enough for matrix products to be efficient; any layer may need it, where its Gram matrices cancel.
+    let strip = max(d, inner) * min(instantiationStrip, max(3 * d, inner))
     let widest = max(2 * d, 3 * d, inner, logits == .whole ? model.vocabularySize : 0)
     return WorkspaceBuffers(
       gramOfInputs: plan.add("Gram matrix of inputs", .workspace, count: gram),
       gramOfGradients: plan.add("Gram matrix of output gradients", .workspace, count: gram),
-      exampleGradient: plan.add("one example's gradient of a layer", .perExampleGradients, count: isGhost ? largest : 0),
+      exampleGradient: plan.add("strip of one example's gradient", .perExampleGradients, count: isGhost ? strip : 0),
       columnSums: plan.add("column sums", .workspace, count: widest),
       lastPosition: plan.add("last position by token", .workspace, count: isGhost ? model.vocabularySize : 0, of: Int32.self),
       previousPosition: plan.add("previous position", .workspace, count: isGhost ? T : 0, of: Int32.self),

@@ -31,6 +31,8 @@ struct RunDescription: Encodable {
   let optimizer: Optimizer
   let reproducible: Bool
   let plannedBytes: Int
+  /// With a public N₀, keys that are of the private data.
+  let computedWithoutNoise: [String]?
 
   struct Shape: Encodable {
     let vocabularySize, positions, width, layers, heads, innerWidth: Int
@@ -84,6 +86,9 @@ struct RunDescription: Encodable {
     optimizer = Self.optimizer(configuration)
     reproducible = configuration.seed != nil
     plannedBytes = overview.plannedBytes
+    computedWithoutNoise =
+      configuration.datasetSize == nil || setup.privacy == nil
+      ? nil : ["trainingRecords", "sequenceLength", "microbatch", "plannedBytes"]
   }
 
   private static func optimizer(_ configuration: TrainingConfiguration) -> Optimizer {

@@ -19,11 +19,12 @@ package final class RunDirectory {
   package var ledger: String { "\(path)/checkpoints/ledger.jsonl" }
   package var model: String { "\(path)/model" }
 
-  /// Writes what is known before the first step. `privacy.json` says that nothing has been spent yet.
+  /// Writes what is known before the first step. `privacy.json` says what the whole run may spend: if the run is cut off, the
+  /// statement is above what was spent, and the ledger has the steps.
   func begin(_ setup: TrainingSetup, overview: TrainingOverview, environment: MPIEnvironment) throws {
     try AtomicFile.makeDirectory("\(path)/checkpoints")
     try write(RunDescription(setup, overview: overview, environment: environment), to: "run.json")
-    try write(PrivacyStatement(setup, steps: 0), to: "privacy.json")
+    try write(PrivacyStatement(setup, steps: min(setup.steps, setup.allowedSteps), isFinal: false), to: "privacy.json")
     let file = "\(path)/metrics.jsonl"
     guard FileManager.default.createFile(atPath: file, contents: nil), let handle = FileHandle(forWritingAtPath: file)
     else { throw FileError(path: file, action: "written", code: errno) }
@@ -40,12 +41,12 @@ package final class RunDirectory {
     }
   }
 
-  /// Writes the model first and the statement that goes with it last.
-  func finish(_ replica: ModelReplica, setup: TrainingSetup, statement: PrivacyStatement?) throws {
+  /// Writes the statement, then the model: there is never a model under a statement that says too little.
+  func finish(_ replica: ModelReplica, setup: TrainingSetup, statement: PrivacyStatement) throws {
     try metrics?.close()
     metrics = nil
+    try write(statement, to: "privacy.json")
     try ModelFile.write(directory: model, configuration: setup.model, parameters: UnsafeBufferPointer(replica.parameters))
-    if let statement { try write(statement, to: "privacy.json") }
   }
 
   private func write(_ value: some Encodable, to name: String) throws {

@@ -56,16 +56,19 @@ public final class Trainer {
       environment.step = index
       let report = try step.run(index)
       try record(report, epsilon: epsilons[index + 1])
-      try checkParameters(after: index)
-      if isEvaluated(after: index) { try evaluate(after: index) }
+      let isLast = index + 1 == setup.steps || !(step.ledger?.hasBudget ?? true)
+      if isLast || (index + 1).isMultiple(of: Self.checkInterval) { try checkParameters(after: index) }
+      if isLast || isEvaluated(after: index) { try evaluate(after: index) }
     }
     environment.step = nil
-    if evaluationLoss == nil || setup.steps == 0 { try evaluate(after: setup.steps - 1) }
-    return try finish(stepsDone: losses.count)
+    if losses.isEmpty { try evaluate(after: -1) }
+    return try finish(stepsDone: losses.count, stepsCharged: step.ledger?.chargedSteps ?? losses.count)
   }
 
   private func makeStep() throws -> TrainingStep {
     let configuration = setup.configuration
+    try checkLedgerOpens()
+    let ledger = try makeLedger()
     let sampling = CounterRandom(key.subKey(for: .sampling))
     let sampler: BatchSampler.Kind =
       switch configuration.sampler {
@@ -85,7 +88,7 @@ public final class Trainer {
       mechanism: setup.privacy.map {
         GaussianMechanism(noiseMultiplier: $0.noiseMultiplier, source: GaussianSource(key.subKey(for: .noise)))
       },
-      ledger: try makeLedger(),
+      ledger: ledger,
       optimizer: replica.makeOptimizer(),
       schedule: LearningRateSchedule(
         shape: configuration.schedule, peak: configuration.learningRate, warmupSteps: configuration.warmupSteps,
@@ -99,21 +102,27 @@ public final class Trainer {
     return PrivacyLedger(privacy, allowedSteps: setup.allowedSteps, log: try DurableLog(path: directory.ledger))
   }
 
+  /// Rank 0's ledger is on disk; a file that can't be opened ends the run on all ranks before its first step.
+  private func checkLedgerOpens() throws {
+    try environment.world.agree("ledger") {
+      if let directory, setup.privacy != nil { _ = try DurableLog(path: directory.ledger) }
+    }
+  }
+
   private func isLogged(_ stepsDone: Int) -> Bool {
     let every = setup.configuration.logEvery ?? max(1, setup.steps / 20)
     return stepsDone == setup.steps || stepsDone.isMultiple(of: every)
   }
 
   private func isEvaluated(after step: Int) -> Bool {
-    setup.evaluation != nil
-      && (step + 1 == setup.steps || setup.configuration.evaluateEvery.map { (step + 1).isMultiple(of: $0) } ?? false)
+    setup.configuration.evaluateEvery.map { (step + 1).isMultiple(of: $0) } ?? false
   }
 
   /// ε after the steps that are logged, on rank 0: known before the first step, so that no step waits for it.
   private func loggedEpsilons() throws -> [Int: Double] {
     guard environment.world.rank == 0, let privacy = setup.privacy else { return [:] }
     let steps = (0...setup.steps).filter { $0 > 0 && isLogged($0) }
-    return try Dictionary(uniqueKeysWithValues: zip(steps, privacy.epsilons(after: steps).map(\.upper)))
+    return try Dictionary(uniqueKeysWithValues: zip(steps, privacy.epsilons(after: steps, target: setup.targetEpsilon).map(\.upper)))
   }
 
   private func record(_ report: StepReport, epsilon: Double?) throws {
@@ -133,7 +142,6 @@ public final class Trainer {
   private static let checkInterval = 50
 
   private func checkParameters(after step: Int) throws {
-    guard (step + 1).isMultiple(of: Self.checkInterval) || step + 1 == setup.steps else { return }
     let communicator = environment.world
     let checksum = replica.parametersChecksum()
     let (low, high) = (try communicator.allreduceMin(checksum), try communicator.allreduceMax(checksum))
@@ -161,12 +169,14 @@ public final class Trainer {
         ? setup.evaluation?.unigramEntropy : nil)
   }
 
-  private func finish(stepsDone: Int) throws -> TrainingReport {
+  private func finish(stepsDone: Int, stepsCharged: Int) throws -> TrainingReport {
     let communicator = environment.world
     let statement = try communicator.agree("privacy statement") {
-      communicator.rank == 0 ? try PrivacyStatement(setup, steps: stepsDone) : nil
+      communicator.rank == 0 ? try PrivacyStatement(setup, steps: stepsCharged) : nil
     }
-    try communicator.agree("model file") { try directory?.finish(replica, setup: setup, statement: statement) }
+    try communicator.agree("model file") {
+      if let statement { try directory?.finish(replica, setup: setup, statement: statement) }
+    }
     let report = try makeReport(stepsDone: stepsDone, epsilon: statement?.epsilon ?? ExtendedReal(value: .infinity))
     return report
   }

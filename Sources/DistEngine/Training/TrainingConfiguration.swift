@@ -54,6 +54,9 @@ public struct TrainingConfiguration: Sendable {
 
   /// The target of a private run on the built-in corpus that names neither σ nor ε.
   public static let builtinTargetEpsilon = 8.0
+  /// More steps, or examples in a microbatch, than any run has: a slip of the keyboard, refused before it overflows a product.
+  package static let mostSteps = 100_000_000
+  package static let mostExamples = 1_000_000
 }
 
 /// Why a run is refused.
@@ -69,6 +72,8 @@ public enum TrainingError: UserError, Equatable {
   case outputHoldsRun(String)
   /// A preset where trained weights are needed.
   case noWeights(preset: String)
+  /// What a rank has read or was told differs from rank 0's.
+  case ranksDisagree(what: String, rank: Int)
   case diverged(step: Int)
   case parametersDiffer(step: Int)
 
@@ -94,6 +99,8 @@ public enum TrainingError: UserError, Equatable {
       "the tokenizer makes \(tokenizer) ids and the model's vocabulary has \(model): the model must have at least as many"
     case .noWeights(let preset): "--model \(preset) is a preset, which has no weights: name a model directory"
     case .outputHoldsRun(let path): "--output \(path) holds a run already: name another directory"
+    case .ranksDisagree(let what, let rank):
+      "\(what) of rank \(rank) differ from those of rank 0: every host must have the same files and options"
     case .diverged(let step): "the parameters are not finite after step \(step): a smaller --learning-rate may help"
     case .parametersDiffer(let step): "the ranks' parameters differ after step \(step): their processors or libraries disagree"
     }
@@ -110,10 +117,13 @@ extension TrainingConfiguration {
     try check(maxGradNorm > 0 && maxGradNorm.isFinite, "--max-grad-norm", maxGradNorm, "a number above 0")
     if let sequenceLength { try check(sequenceLength >= 1, "--seq-len", sequenceLength, "1 or more") }
     if let datasetSize { try check(datasetSize >= 1, "--dataset-size", datasetSize, "1 or more") }
-    if let microbatch = performance.microbatch { try check(microbatch >= 1, "--microbatch", microbatch, "1 or more, or auto") }
+    if let microbatch = performance.microbatch {
+      try check((1...Self.mostExamples).contains(microbatch), "--microbatch", microbatch, "1 to \(Self.mostExamples), or auto")
+    }
     switch length {
-    case .steps(let steps): try check(steps >= 0, "--steps", steps, "0 or more")
-    case .epochs(let epochs): try check(epochs >= 0 && epochs.isFinite, "--epochs", epochs, "0 or more")
+    case .steps(let steps): try check((0...Self.mostSteps).contains(steps), "--steps", steps, "0 to \(Self.mostSteps)")
+    case .epochs(let epochs):
+      try check((0...Double(Self.mostSteps)).contains(epochs), "--epochs", epochs, "0 to \(Self.mostSteps)")
     }
     switch noise {
     case .multiplier(let sigma)?:

@@ -50,9 +50,11 @@ public struct TrainingReport: Sendable, Encodable {
     try values.encode(mode, forKey: .mode)
     try values.encode(ranks, forKey: .ranks)
     try values.encode(steps, forKey: .steps)
-    try values.encode(lossFirst, forKey: .lossFirst)
-    try values.encode(lossLast, forKey: .lossLast)
-    try values.encode(evalLoss, forKey: .evalLoss)
+    // JSON has no NaN: a loss that isn't finite is infinite to whoever reads it.
+    let loss = { (value: Double?) in value.map { ExtendedReal(value: $0.isFinite ? $0 : .infinity) } }
+    try values.encode(loss(lossFirst), forKey: .lossFirst)
+    try values.encode(loss(lossLast), forKey: .lossLast)
+    try values.encode(loss(evalLoss), forKey: .evalLoss)
     try values.encode(epsilon, forKey: .epsilon)
     try values.encode(delta, forKey: .delta)
     try values.encode(noiseMultiplier, forKey: .noiseMultiplier)

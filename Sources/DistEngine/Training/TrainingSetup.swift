@@ -43,18 +43,24 @@ package struct TrainingSetup {
     self.model = model
     modelDirectory = directory
     (training, evaluation) = try communicator.agree("data") { try Self.load(configuration, model: model) }
+    try communicator.requireEqual(configuration, model, training: training, evaluation: evaluation)
     let datasetSize = configuration.datasetSize ?? training.count
     self.datasetSize = datasetSize
     guard configuration.batchSize <= datasetSize else {
       throw try communicator.agreed(
         TrainingError.batchLargerThanData(batch: configuration.batchSize, datasetSize: datasetSize))
     }
-    steps =
-      switch configuration.length {
-      case .steps(let steps): steps
-      case .epochs(let epochs):
-        Int((epochs * Double(datasetSize) / Double(configuration.batchSize)).rounded(.up))
+    switch configuration.length {
+    case .steps(let count): steps = count
+    case .epochs(let epochs):
+      let count = (epochs * Double(datasetSize) / Double(configuration.batchSize)).rounded(.up)
+      guard count <= Double(TrainingConfiguration.mostSteps) else {
+        throw try communicator.agreed(
+          TrainingError.badOption(
+            option: "--epochs", value: "\(epochs)", allowed: "no more than \(TrainingConfiguration.mostSteps) steps in all"))
       }
+      steps = Int(count)
+    }
     guard configuration.mode.isPrivate else {
       privacy = nil
       allowedSteps = steps

@@ -46,7 +46,8 @@ struct TrainingStep: ~Copyable {
 
   /// Rank 0 adds the noise to its own partial sum, once for the whole batch.
   private func addNoise(_ step: Int) {
-    guard communicator.rank == 0, let mechanism, let sum = replica.accumulator?.clippedSum else { return }
+    guard communicator.rank == 0, let mechanism else { return }
+    guard let sum = replica.accumulator?.clippedSum else { preconditionFailure("noise for a sum that isn't clipped") }
     mechanism.addNoise(to: sum, step: step)
   }
 

@@ -50,7 +50,8 @@ struct ComposedLoss {
     var infinityMass = 0.0
     var spectrum: RealFourierTransform.Spectrum?
     // X^n is off by n|X|^{n−1} times the error of X, which is at most ``RealFourierTransform/relativeError`` at every
-    // frequency, the tilted masses' sum being 1. Where |X| ≥ 1/2 that is relative to X^n, elsewhere tiny for large n.
+    // frequency, the tilted masses' sum being 1. Where |X| is at least some modulus that is relative to X^n; elsewhere
+    // X^n is tiny for large n.
     var relativeError = transform.relativeError
     var absoluteError = 0.0
     var lowestIndex = 0.0
@@ -62,8 +63,10 @@ struct ComposedLoss {
         Self.wrapped(factor.lattice, tilt: tilt, logMoment: logMoment, size: size))
       power.raise(to: factor.count)
       if spectrum == nil { spectrum = power } else { spectrum?.multiply(by: power) }
-      relativeError += count * (2 * transform.relativeError + RealFourierTransform.Spectrum.powerErrorPerUnit)
-      absoluteError += 2 * count * transform.relativeError * exp2(1 - count)
+      let modulus = count > 5000 ? 0.99 : 0.5
+      relativeError +=
+        count * (transform.relativeError / modulus + RealFourierTransform.Spectrum.powerErrorPerUnit)
+      absoluteError += count * transform.relativeError * pow(modulus, count - 1)
       lowestIndex += count * Double(factor.lattice.firstIndex)
       logScale += count * (logMoment + (side == .upper ? 1 : -1) * factor.relativeError)
       logAbove += count * (factor.lattice.logMoment(tilt: tilt + window.upwards) - logMoment)

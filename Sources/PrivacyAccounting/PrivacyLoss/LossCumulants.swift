@@ -106,13 +106,14 @@ struct LossCumulants {
 
   /// The saddle at which δ is about `delta`; one of ε near 0 where ε would be negative.
   func saddle(delta: Double) -> Saddle {
-    let found = search { $0.logDelta < log(delta) }
+    // Where the tilt is far too large, nothing is a number any more: that is beyond, too.
+    let found = search { !($0.logDelta >= log(delta)) }
     return found.epsilon >= 0 ? found : saddle(epsilon: 0)
   }
 
   /// The saddle of `epsilon`.
   func saddle(epsilon: Double) -> Saddle {
-    search { $0.epsilon > epsilon }
+    search { !($0.epsilon <= epsilon) }
   }
 
   /// The smallest tilt, to about 0.1%, whose saddle is `beyond`.
@@ -167,7 +168,10 @@ struct LossCumulants {
     let down = best([0.25, 0.5, 1, 2, 4, 8]) { shift in
       (value(saddle.tilt - shift).log - saddle.value.log - logTail) / shift
     }
-    return Window(
-      bottom: max(-down.distance, infimum), top: up.distance, upwards: up.tilt, downwards: down.tilt)
+    // Where the quadrature fails, far from any loss that matters, some window serves.
+    let reach = 10 * saddle.value.variance.squareRoot()
+    let bottom = down.distance.isFinite ? -down.distance : saddle.value.mean - reach
+    let top = up.distance.isFinite ? up.distance : saddle.value.mean + reach
+    return Window(bottom: max(bottom, infimum), top: top, upwards: up.tilt, downwards: down.tilt)
   }
 }

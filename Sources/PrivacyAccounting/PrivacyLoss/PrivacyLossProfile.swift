@@ -10,6 +10,8 @@ struct PrivacyLossProfile {
   /// The longest transform, in points.
   private static let largestTransform = 1 << 22
   private static let smallestTransform = 1 << 8
+  /// The most points of a single step's lattice.
+  private static let largestLattice = 1 << 21
 
   /// - Parameter composition: not empty, no unprotected release.
   init(_ composition: GaussianComposition, gap: AccountingGap) {
@@ -21,30 +23,46 @@ struct PrivacyLossProfile {
 
   func epsilon(delta: Double) -> EpsilonBounds {
     let tail = 0.02 * gap.relative * delta
-    let plans = NeighbouringDirection.allCases.map { direction in
-      let cumulants = LossCumulants(composition, direction: direction, tail: tail)
-      return Plan(cumulants: cumulants, saddle: cumulants.saddle(delta: delta), tail: Self.logTail)
+    let cumulants = NeighbouringDirection.allCases.map { direction in
+      LossCumulants(composition, direction: direction, tail: tail)
     }
+    var best = (upper: Double.infinity, lower: 0.0)
+    var isClose: Bool {
+      best.upper < .infinity && best.upper - best.lower <= max(gap.relative * best.upper, gap.absolute)
+    }
+    // The saddle of δ can be far from the ε that is found, where rare large losses count as much as
+    // many small ones: then the saddle of that ε resolves it better.
+    for isFirst in [true, false] where !isClose {
+      let found = best.upper
+      guard isFirst || found < .infinity else { break }
+      let plans = cumulants.map { cumulants in
+        let saddle = isFirst ? cumulants.saddle(delta: delta) : cumulants.saddle(epsilon: found)
+        return Plan(cumulants: cumulants, saddle: saddle, tail: Self.logTail)
+      }
+      tighten(&best, plans: plans, delta: delta, tail: tail)
+    }
+    return EpsilonBounds(
+      upper: best.upper, lower: min(best.lower, best.upper),
+      notes: isClose ? [] : ["the bounds are further apart than asked for: the finest lattice was not enough"])
+  }
+
+  private func tighten(_ best: inout (upper: Double, lower: Double), plans: [Plan], delta: Double, tail: Double) {
     let leading = plans.max { $0.saddle.epsilon < $1.saddle.epsilon }!
     let aim = max(gap.relative * leading.saddle.epsilon, gap.absolute / 1000, 1e-9)
-    var best = (upper: Double.infinity, lower: 0.0)
     refine(plans, leading: leading, aim: aim, tail: tail) { lattices in
       var upper = 0.0
       var lower = 0.0
       for (plan, lattices) in zip(plans, lattices) {
+        let most = plan.cumulants.direction == .add ? plan.cumulants.supremum : .infinity
+        if most <= lower { continue }
         if let bound = lattices.chernoffEpsilon(plan: plan, delta: delta), bound <= lower { continue }
-        upper = max(upper, lattices.composed(.upper)?.epsilon(delta: delta) ?? .infinity)
+        upper = max(upper, min(most, lattices.composed(.upper)?.epsilon(delta: delta) ?? .infinity))
         lower = max(lower, lattices.composed(.lower)?.epsilon(delta: delta) ?? 0)
       }
       best.upper = min(best.upper, upper * (1 + 1e-12) + lattices[0].positionError)
       best.lower = max(best.lower, lower * (1 - 1e-12) - lattices[0].positionError)
-      let allowed = max(gap.relative * best.lower, gap.absolute)
-      return (best.upper - best.lower) / allowed
+      return (best.upper - best.lower) / max(gap.relative * best.lower, gap.absolute)
     }
-    return EpsilonBounds(
-      upper: best.upper, lower: min(best.lower, best.upper),
-      notes: best.upper - best.lower > max(gap.relative * best.upper, gap.absolute)
-        ? ["the bounds are further apart than asked for: the finest lattice was not enough"] : [])
   }
 
   /// - Parameter scale: a δ of which far smaller ones needn't be told from 0; nil to know δ whatever its size.
@@ -120,14 +138,17 @@ struct PrivacyLossProfile {
     _ plans: [Plan], leading: Plan, aim: Double, tail: Double, evaluate: ([DirectedLattices]) -> Double
   ) {
     let widest = max(1e-12, leading.window.top - leading.window.bottom)
-    let finest = widest / Double(Self.largestTransform - 2)
     let stepTail = composition.stepTail(total: tail)
     let pairs = pairs(tail: stepTail)
+    // Neither a transform nor a single step's lattice may grow beyond bounds.
+    let extent = pairs.map { $0.excess(at: $0.highestPosition(tail: stepTail)) }.max()!
+    let finest = max(widest / Double(Self.largestTransform - 2), extent / Double(Self.largestLattice))
     var spacing = min(widest / Double(Self.smallestTransform - 2), self.spacing(for: aim, plan: leading))
+    spacing = max(spacing, extent / Double(Self.largestLattice >> 4))
     for _ in 0..<8 {
       spacing = max(spacing, finest)
       // The transform's length is a power of two anyway: the spacing that fills it costs nothing.
-      spacing = widest / Double(Self.transformSize(widest / spacing) - 2)
+      spacing = max(finest, widest / Double(Self.transformSize(widest / spacing) - 2))
       let discretisations = pairs.map { LossDiscretisation(pair: $0, spacing: spacing, tail: stepTail) }
       let ratio = evaluate(plans.map { DirectedLattices(discretisations, plan: $0) })
       guard ratio > 1, spacing > finest * 1.01 else { return }
@@ -200,7 +221,8 @@ struct DirectedLattices {
   /// The composition, or nil where it has no bound on that side.
   func composed(_ side: BoundSide) -> ComposedLoss? {
     let factors = side == .upper ? upper : lower
-    guard !factors.isEmpty else { return nil }
+    let window = plan.window
+    guard !factors.isEmpty, window.bottom.isFinite, window.top.isFinite, window.top > window.bottom else { return nil }
     let spacing = factors[0].lattice.spacing
     var size = 256
     while Double(size - 2) * spacing < plan.window.top - plan.window.bottom { size *= 2 }

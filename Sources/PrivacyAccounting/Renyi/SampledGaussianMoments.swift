@@ -130,6 +130,8 @@ package struct SampledGaussianMoments {
     order: Double, limit: Double = .infinity, floor: (Double) -> Double
   ) -> Quadrature {
     let step = min(0.45 * noiseMultiplier, 0.28 * variance)
+    // The first node beyond the limit still counts: rather too much than too little.
+    let limit = limit < .infinity ? ((limit / step).rounded(.down) + 1) * step : limit
     var peaks = stationaryPoints(order: order)
     peaks = (min(peaks.low, limit), min(peaks.high, limit))
     let lowPeak = Int((peaks.low / step).rounded())
@@ -137,7 +139,7 @@ package struct SampledGaussianMoments {
     let threshold = floor(max(exponent(order, peaks.low), exponent(order, peaks.high)))
     func isAbove(_ index: Int) -> Bool {
       let x = Double(index) * step
-      return x < limit + step && exponent(order, x) > threshold
+      return x <= limit * (1 + 1e-12) && exponent(order, x) > threshold
     }
 
     var ranges: [ClosedRange<Int>] = []

@@ -1,0 +1,13 @@
+import Crypto
+
+extension TokenizedDataset {
+  /// SHA-256 of the records' ids and of where each begins: equal for equal records in equal order.
+  package var digest: [UInt8] {
+    var hash = SHA256()
+    ids.withUnsafeBytes { hash.update(bufferPointer: $0) }
+    for record in 0..<count {
+      withUnsafeBytes(of: inputRange(of: record).lowerBound) { hash.update(bufferPointer: $0) }
+    }
+    return Array(hash.finalize())
+  }
+}

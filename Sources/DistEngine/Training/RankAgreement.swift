@@ -1,0 +1,22 @@
+extension Communicator {
+  /// Refuses, on all ranks together, where what a rank has read or was told differs from what rank 0 has.
+  ///
+  /// Draws and shares are of places in the data: with other records at the same places the sampling rate is not the stated one.
+  /// Collective.
+  func requireEqual(_ what: String, _ digest: [UInt8]) throws {
+    let digests = try allgather(bytes: digest)
+    guard let other = digests.firstIndex(where: { $0 != digests[0] }) else { return }
+    throw try agreed(TrainingError.ranksDisagree(what: what, rank: other))
+  }
+
+  /// The data, the model's shape and the options of a command that runs on all ranks.
+  func requireEqual(
+    _ configuration: TrainingConfiguration, _ model: ModelConfiguration, training: TokenizedDataset,
+    evaluation: TokenizedDataset?
+  ) throws {
+    try requireEqual("options", Array("\(configuration)".utf8))
+    try requireEqual("model configuration", Array("\(model)".utf8))
+    try requireEqual("--data", training.digest)
+    try requireEqual("evaluation data", evaluation?.digest ?? [])
+  }
+}

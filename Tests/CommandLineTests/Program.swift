@@ -1,0 +1,60 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// The built `dp-mpirun`.
+enum Program {
+  /// Runs it and waits.
+  ///
+  /// - Parameter ranks: nil starts it without mpirun.
+  static func run(
+    _ arguments: [String], ranks: Int? = nil, environment: [String: String?] = [:], timeout: Duration = .seconds(90)
+  ) throws -> MPILauncher.Outcome {
+    // Without a bar and without whatever the tests' own terminal says.
+    try MPILauncher(built: "dp-mpirun").run(
+      arguments, ranks: ranks, environment: ["CI": "1"].merging(environment) { $1 }, timeout: timeout)
+  }
+
+  /// Processes that have `text` in their command line, this one left out.
+  static func processes(mentioning text: String) -> [String] {
+    let numbers = (try? FileManager.default.contentsOfDirectory(atPath: "/proc"))?.filter { Int($0) != nil } ?? []
+    return numbers.filter { number in
+      guard let line = FileManager.default.contents(atPath: "/proc/\(number)/cmdline") else { return false }
+      return Int32(number) != getpid() && String(decoding: line, as: UTF8.self).contains(text)
+    }
+  }
+}
+
+enum Fixture {
+  private static let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .appending(path: "Fixtures/gpt2-tiny").path(percentEncoded: false)
+  /// 43 records of up to 64 targets (at `--seq-len 64`).
+  static let records = "\(folder)/records.txt"
+  static let recordCount = 43
+  /// 2 layers, width 64, 96 positions, 257 ids.
+  static let model = "\(folder)/model"
+  /// Losses, norms, clip factors and clipped sum of the records, by PyTorch in float64.
+  static let expected = "\(folder)/expected.safetensors"
+}
+
+/// A directory of a test's own, removed with it.
+final class TemporaryDirectory: Sendable {
+  let path: String
+
+  init() throws {
+    let url = FileManager.default.temporaryDirectory.appending(path: "dp-mpirun-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
+    path = url.resolvingSymlinksInPath().path(percentEncoded: false)
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+
+  /// The path of a file with that content.
+  func file(_ name: String, _ content: some Sequence<UInt8>) throws -> String {
+    let path = "\(path)/\(name)"
+    try Data(content).write(to: URL(filePath: path))
+    return path
+  }
+
+  func file(_ name: String, _ content: String) throws -> String { try file(name, content.utf8) }
+}
