@@ -15,7 +15,8 @@ struct DPMPIRun: ParsableCommand {
       """,
     version: ProgramVersion.current,
     subcommands: [
-      TrainCommand.self, TestCommand.self, EvaluateCommand.self, GenerateCommand.self, InspectCommand.self,
+      TrainCommand.self, TestCommand.self, EvaluateCommand.self, GenerateCommand.self, EpsilonCommand.self,
+      CalibrateCommand.self, InspectCommand.self,
     ],
     defaultSubcommand: TrainCommand.self)
 }
