@@ -18,7 +18,7 @@ build: setup
 
 # The main job: ghost clipping on four ranks, on the built-in corpus. ARGS adds options, such as ARGS="--output runs/first".
 run: build
-	mpirun --oversubscribe -np $(RANKS) $(BIN)/dp-mpirun --mode ghost --steps 80 --learning-rate 3e-3 $(ARGS)
+	mpirun --oversubscribe -np $(RANKS) $(BIN)/dp-mpirun --mode ghost --steps 64 --learning-rate 3e-3 $(ARGS)
 
 # An optimised build: numeric code is some fifty times slower without.
 test: setup

@@ -26,7 +26,6 @@ let package = Package(
         "CMPI", "COpenBLAS", "CKernels", "PrivacyAccounting",
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "CryptoExtras", package: "swift-crypto"),
-        .product(name: "Logging", package: "swift-log"),
       ],
       resources: [.copy("Resources/builtin-corpus")]),
     .executableTarget(
@@ -59,6 +58,10 @@ let package = Package(
 
     // Benchmarks: how each figure of docs/performance.md is made.
     .executableTarget(name: "kernel-benchmarks", dependencies: ["CKernels", "DistEngine"], path: "Benchmarks/kernels"),
+    .executableTarget(
+      name: "step-benchmarks",
+      dependencies: ["DistEngine", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      path: "Benchmarks/step"),
   ],
   swiftLanguageModes: [.v6]
 )

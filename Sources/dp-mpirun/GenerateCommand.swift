@@ -33,7 +33,8 @@ struct GenerateCommand: ParsableCommand {
   }
 
   mutating func run() throws {
-    guard (LauncherRank.beforeInit ?? 0) == 0 else { return }  // One process samples; a launcher's other ranks have nothing to add.
+    // One process samples: a launcher's other ranks have nothing to add.
+    guard (LauncherRank.beforeInit ?? 0) == 0 else { return }
     let text = try Generation.text(
       model: model, prompt: prompt, count: tokens, temperature: temperature, topK: topK, seed: seed)
     // Bytes as the model made them: they need not be whole characters.

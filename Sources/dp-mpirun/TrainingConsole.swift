@@ -1,8 +1,10 @@
 import DistEngine
 import Foundation
+import Logging
 
 /// What a person sees of a run, on standard error of rank 0.
 struct TrainingConsole: TrainingObserver {
+  private let log = Logger(label: "dp-mpirun")
   private let showsProgress: Bool
   private var bar: ProgressBar?
 
@@ -24,7 +26,7 @@ struct TrainingConsole: TrainingObserver {
         "sampling rate \(privacy.samplingRate.formatted(digits: 6)), noise multiplier \(privacy.noiseMultiplier.formatted(digits: 4)), "
           + "C \(privacy.maxGradNorm) (\(privacy.clipping.rawValue)), delta \(privacy.delta), accountant \(privacy.accountant.rawValue)")
     }
-    for warning in overview.warnings { say("note: \(warning)") }
+    for warning in overview.warnings { log.warning("\(warning)") }
     if let entropy = overview.unigramEntropy {
       say("unigram entropy of the held-out bytes: \(entropy.formatted(digits: 4)) nats a target")
     }
@@ -47,7 +49,7 @@ struct TrainingConsole: TrainingObserver {
   }
 
   private func say(_ line: String) {
-    FileHandle.standardError.write(Data((line + "\n").utf8))
+    log.info("\(line)")
   }
 }
 
@@ -65,7 +67,7 @@ struct TrainingSummary {
     let list = { (values: [Double]) in values.map { $0.formatted(digits: 0) }.joined(separator: " ") }
     let number = { (value: Double?) in value.map { $0.formatted(digits: 4) } ?? "-" }
     var lines = [
-      ("mode", "\(report.mode.rawValue), \(report.ranks) ranks, \(report.steps) steps"),
+      ("mode", "\(report.mode.rawValue), \(report.ranks) rank\(report.ranks == 1 ? "" : "s"), \(report.steps) steps"),
       ("loss", "\(number(report.lossFirst)) at first, \(number(report.lossLast)) at last (nats a target, without noise: not for release)"),
       ("held-out loss", number(report.evalLoss)),
     ]

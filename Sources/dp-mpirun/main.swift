@@ -1,6 +1,9 @@
 import ArgumentParser
 import DistEngine
 import Foundation
+import Logging
+
+LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
 
 // Exit codes and the form of error lines are part of the interface (ExitStatus): the parser's own would differ.
 var command: any ParsableCommand

@@ -16,7 +16,9 @@ extension LaunchedProgramTests {
     /// Runs each case on one rank and on three. Starting and ending are mostly waiting: four go on at a time.
     private func expectRefusals(_ cases: [Case], in directory: TemporaryDirectory) throws {
       let runs = cases.flatMap { refusal in [1, 3].map { (refusal, $0) } }
-      let outcomes = try inParallel(runs) { refusal, ranks in try Program.run(refusal.arguments, ranks: ranks, timeout: .seconds(30)) }
+      let outcomes = try inParallel(runs) { refusal, ranks in
+        try Program.run(refusal.arguments, ranks: ranks, timeout: .seconds(30))
+      }
       for ((refusal, ranks), outcome) in zip(runs, outcomes) {
         let what = "\(ranks) ranks: \(refusal.arguments.joined(separator: " "))\n\(outcome.standardError)"
         #expect(outcome.status == refusal.status, "\(what)")
@@ -93,7 +95,8 @@ extension LaunchedProgramTests {
         bytes.replaceSubrange(bytes.firstRange(of: Array(old.utf8))!, with: Array(new.utf8))
         return bytes
       }
-      let heads = try model("heads", configuration: configuration.replacing("\"n_head\": 4", with: "\"n_head\": 5"), weights: weights)
+      let heads = try model(
+        "heads", configuration: configuration.replacing("\"n_head\": 4", with: "\"n_head\": 5"), weights: weights)
       let truncated = try model("truncated", configuration: configuration, weights: weights.dropLast(100))
       let wider = try model(
         "wider", configuration: configuration.replacing("\"n_positions\": 96", with: "\"n_positions\": 97"), weights: weights)
@@ -130,7 +133,7 @@ extension LaunchedProgramTests {
             ["\(file)/out.safetensors"]
           ),
         ], in: directory)
-      #expect(try FileManager.default.contentsOfDirectory(atPath: other) == ["model"], "nothing was added to the run that was there")
+      #expect(try FileManager.default.contentsOfDirectory(atPath: other) == ["model"], "nothing was added to the run")
     }
   }
 }

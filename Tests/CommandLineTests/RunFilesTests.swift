@@ -49,7 +49,10 @@ extension LaunchedProgramTests {
       try expectLedger(run, steps: 7)
 
       let description = try run.object("run.json")
-      for key in ["version", "blas", "ranks", "hosts", "mode", "model", "data", "batchSize", "steps", "noiseMultiplier", "optimizer"] {
+      let stated = [
+        "version", "blas", "ranks", "hosts", "mode", "model", "data", "batchSize", "steps", "noiseMultiplier", "optimizer",
+      ]
+      for key in stated {
         #expect(description[key] != nil, "run.json states \(key)")
       }
     }
@@ -69,7 +72,8 @@ extension LaunchedProgramTests {
       let generate = ["generate", "--model", first.model, "--prompt", "Call ", "--tokens", "20", "--seed", "4"]
       let text = try Program.run(generate)
       #expect(text.status == 0 && text.standardOutput.hasPrefix("Call "), "\(text.standardError)")
-      #expect(try Program.run(generate, ranks: 2).standardOutput == text.standardOutput, "the same seed samples the same text, once")
+      let again = try Program.run(generate, ranks: 2)
+      #expect(again.standardOutput == text.standardOutput, "the same seed samples the same text, once")
 
       let second = try TrainingRun("--mode standard --batch-size 20 --steps 3 --seed 2", model: first.model)
       #expect(try second.report().lossFirst ?? 9 < 4.2, "goes on from where the first ended")
@@ -82,7 +86,7 @@ extension LaunchedProgramTests {
       arguments: [
         ("--noise-multiplier 1 --seed 3", "--seed", true), ("--noise-multiplier 0", "noise multiplier is 0", false),
         ("--mode standard", "--mode standard", false),
-      ])
+      ] as [(String, String, Bool)])
     func runThatIsNotPrivateSaysSo(options: String, warning: String, hasFiniteEpsilon: Bool) throws {
       let run = try TrainingRun("--batch-size 6 --steps 2 \(options)")
       let privacy = try run.privacy()
@@ -112,7 +116,8 @@ extension LaunchedProgramTests {
 
     @Test func summaryIsForPeopleAndNothingIsWrittenWithoutOutput() throws {
       let directory = try TemporaryDirectory()
-      let arguments = ["--data", Fixture.records, "--seq-len", "32", "--steps", "2"] + Self.options.split(separator: " ").map(String.init)
+      let options = "\(Self.options) --seq-len 32 --steps 2".split(separator: " ").map(String.init)
+      let arguments = ["--data", Fixture.records] + options
       let outcome = try MPILauncher(built: "dp-mpirun").run(arguments, ranks: 2, directory: URL(filePath: directory.path))
       #expect(outcome.status == 0, "\(outcome.standardError)")
       for word in ["epsilon", "delta", "tokens/s", "peak memory"] { #expect(outcome.standardOutput.contains(word), "\(word)") }

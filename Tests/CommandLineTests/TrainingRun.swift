@@ -53,7 +53,9 @@ struct TrainingRun {
     try String(contentsOfFile: "\(path)/\(name)", encoding: .utf8).split(separator: "\n")
   }
 
-  func object(_ name: String) throws -> [String: Any] { try jsonObject(String(contentsOfFile: "\(path)/\(name)", encoding: .utf8)) }
+  func object(_ name: String) throws -> [String: Any] {
+    try jsonObject(String(contentsOfFile: "\(path)/\(name)", encoding: .utf8))
+  }
 
   func privacy() throws -> Privacy {
     let decoder = JSONDecoder()

@@ -1,0 +1,102 @@
+import ArgumentParser
+import DistEngine
+import Foundation
+
+/// Times optimizer steps on fixed batches of full length, through the library, beside sgemm's rate in the same process.
+///
+/// NOT private: the batch is fixed, as benchmarks of other trainers do it, and the noise is the same in every step.
+@main
+struct StepBenchmark: ParsableCommand {
+  @Option(help: "A preset.") var model = "seed-medium"
+  @Option(help: "standard, hooks or ghost, separated by commas: they alternate.") var modes = "standard,ghost"
+  @Option(help: "flat or per-layer.") var clipping = "flat"
+  @Option(help: "Records of a step.") var batch = 4
+  @Option(help: "Targets of a record.") var seqLen = 512
+  @Option(help: "Examples processed at a time (default: auto).") var microbatch: Int?
+  @Option(help: "Timed steps of each mode, after one that isn't.") var steps = 3
+
+  mutating func run() throws {
+    guard let preset = ModelPreset(rawValue: model), let clipping = Clipping(rawValue: clipping) else {
+      throw ValidationError("no such preset or clipping")
+    }
+    let shape = preset.configuration
+    let modes = try modes.split(separator: ",").map { name -> TrainingMode in
+      guard let mode = TrainingMode(rawValue: String(name)) else { throw ValidationError("no mode \(name)") }
+      return mode
+    }
+    let dataset = Self.dataset(records: batch, length: seqLen, vocabulary: shape.vocabularySize)
+    var runs = try modes.map {
+      try FixedBatchRun(
+        model: shape, mode: $0, clipping: clipping, microbatch: microbatch, dataset: dataset)
+    }
+    var seconds = [[Double]](repeating: [], count: runs.count)
+    var sgemm: [Double] = []
+    for round in 0...steps {
+      for index in runs.indices {
+        let time = runs[index].step(round)
+        if round > 0 { seconds[index].append(time) }
+      }
+      sgemm.append(SgemmRate.measure(rows: 512, inner: shape.width, columns: 4 * shape.width))
+    }
+    let tokens = Double(batch * seqLen)
+    let rate = sgemm.sorted()[sgemm.count / 2]
+    let flops = Self.modelFlops(shape, batch: batch, length: seqLen)
+    let line = { (values: [String]) in print(values.joined(separator: "\t")) }
+    print("\(model), batch \(batch), T \(seqLen), \(shape.parameterCount) parameters; sgemm \(Int(rate / 1e9)) GFLOP/s, one thread")
+    line(["mode", "s/step", "tokens/s", "of sgemm's rate", "to the first", "planned MB"])
+    let median = seconds.map { $0.sorted()[$0.count / 2] }
+    for (index, run) in runs.enumerated() {
+      line([
+        run.mode.rawValue, String(format: "%.3f", median[index]), String(format: "%.0f", tokens / median[index]),
+        String(format: "%.2f", flops / rate / median[index]), String(format: "%.3f", median[index] / median[0]),
+        String(format: "%.0f", Double(run.plannedBytes) / Double(MemoryMeter.megabyte)),
+      ])
+    }
+    print("peak of this process, all modes together: \(MemoryMeter.peakResidentBytes / MemoryMeter.megabyte) MB")
+  }
+
+  /// 6 flops a token and matrix parameter, and the visible half of attention's four products forward and eight backward.
+  static func modelFlops(_ shape: ModelConfiguration, batch: Int, length: Int) -> Double {
+    let block = shape.width * (4 * shape.width + 2 * shape.innerWidth)
+    let matrices = Double(shape.layers * block + shape.vocabularySize * shape.width)
+    let attention = Double(shape.layers * shape.width) * Double(length) * 6
+    return Double(batch * length) * (6 * matrices + attention)
+  }
+
+  static func dataset(records: Int, length: Int, vocabulary: Int) -> TokenizedDataset {
+    var texts: [[UInt8]] = []
+    for record in 0..<records {
+      var text: [UInt8] = []
+      for place in 0..<length {
+        let letter: Int = (place * 7 + record * 13) % 90
+        text.append(UInt8(32 + letter))
+      }
+      texts.append(text)
+    }
+    return TokenizedDataset(
+      RecordStore(texts), tokenizer: ByteTokenizer(), longestSequence: length)
+  }
+}
+
+enum SgemmRate {
+  /// Flops a second of a product of a layer's shape.
+  static func measure(rows: Int, inner: Int, columns: Int) -> Double {
+    let (a, b, c) = (
+      AlignedBuffer<Float>(count: rows * inner), AlignedBuffer<Float>(count: inner * columns),
+      AlignedBuffer<Float>(count: rows * columns)
+    )
+    let clock = ContinuousClock()
+    var best = Double.infinity
+    for _ in 0..<5 {
+      let time = clock.measure {
+        for _ in 0..<4 {
+          MatrixProducts.multiply(
+            .plain(Matrix(a.base, rows: rows, columns: inner)), .plain(Matrix(b.base, rows: inner, columns: columns)),
+            into: Matrix(c.base, rows: rows, columns: columns))
+        }
+      }
+      best = min(best, Double(time.components.seconds) + Double(time.components.attoseconds) * 1e-18)
+    }
+    return 8 * Double(rows) * Double(inner) * Double(columns) / best
+  }
+}

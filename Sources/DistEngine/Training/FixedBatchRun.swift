@@ -1,0 +1,44 @@
+/// Steps on the same records over and over, on one rank: for benchmarks, which need the same work in every step.
+///
+/// NOT private: nothing is sampled, and every step's noise is drawn from a key that is known.
+package struct FixedBatchRun {
+  package let mode: TrainingMode
+  private let replica: ModelReplica
+  private let dataset: TokenizedDataset
+  private let mechanism: GaussianMechanism
+  private var optimizer: Optimizer
+
+  /// A fresh model with AdamW, and all of `dataset` as the batch.
+  package init(
+    model: ModelConfiguration, mode: TrainingMode, clipping: Clipping, microbatch: Int?, dataset: TokenizedDataset
+  ) throws {
+    self.mode = mode
+    self.dataset = dataset
+    let capacity = PerformanceOptions(microbatch: microbatch)
+      .capacity(mode: mode, positions: dataset.longestSequence, parameterCount: model.parameterCount)
+    replica = try ModelReplica(
+      ReplicaPlan(
+        model: model, mode: mode, clipping: clipping, capacity: capacity,
+        optimizer: .adamW(beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01)))
+    let key = RandomKey(seed: 1)
+    replica.plan.layout.initialise(
+      replica.parameters, model, from: GaussianSource(key.subKey(for: .initialisation)))
+    mechanism = GaussianMechanism(noiseMultiplier: 1, source: GaussianSource(key.subKey(for: .noise)))
+    optimizer = replica.makeOptimizer()
+  }
+
+  package var plannedBytes: Int { replica.arena.layout.byteCount }
+
+  /// Gradient, noise and update.
+  ///
+  /// - Returns: seconds.
+  package mutating func step(_ index: Int) -> Double {
+    let start = ContinuousClock.now
+    _ = replica.accumulateGradients(of: 0..<dataset.count, in: dataset)
+    if let sum = replica.accumulator?.clippedSum { mechanism.addNoise(to: sum, step: index) }
+    optimizer.update(
+      parameters: replica.parameters, gradient: replica.gradientSum, gradientScale: 1 / Double(dataset.count),
+      learningRate: 1e-4)
+    return (ContinuousClock.now - start).seconds
+  }
+}
