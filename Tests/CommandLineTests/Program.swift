@@ -36,25 +36,3 @@ enum Fixture {
   /// Losses, norms, clip factors and clipped sum of the records, by PyTorch in float64.
   static let expected = "\(folder)/expected.safetensors"
 }
-
-/// A directory of a test's own, removed with it.
-final class TemporaryDirectory: Sendable {
-  let path: String
-
-  init() throws {
-    let url = FileManager.default.temporaryDirectory.appending(path: "dp-mpirun-\(UUID().uuidString)")
-    try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
-    path = url.resolvingSymlinksInPath().path(percentEncoded: false)
-  }
-
-  deinit { try? FileManager.default.removeItem(atPath: path) }
-
-  /// The path of a file with that content.
-  func file(_ name: String, _ content: some Sequence<UInt8>) throws -> String {
-    let path = "\(path)/\(name)"
-    try Data(content).write(to: URL(filePath: path))
-    return path
-  }
-
-  func file(_ name: String, _ content: String) throws -> String { try file(name, content.utf8) }
-}

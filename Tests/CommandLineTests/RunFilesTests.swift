@@ -50,7 +50,7 @@ extension LaunchedProgramTests {
 
       let description = try run.object("run.json")
       let stated = [
-        "version", "blas", "ranks", "hosts", "mode", "model", "data", "batchSize", "steps", "noiseMultiplier", "optimizer",
+        "version", "blas", "ranks", "hosts", "mode", "model", "data", "batch_size", "steps", "noise_multiplier", "optimizer",
       ]
       for key in stated {
         #expect(description[key] != nil, "run.json states \(key)")

@@ -1,5 +1,6 @@
 import DistEngine
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct SafetensorsTests {

@@ -88,7 +88,7 @@ struct RunDescription: Encodable {
     plannedBytes = overview.plannedBytes
     computedWithoutNoise =
       configuration.datasetSize == nil || setup.privacy == nil
-      ? nil : ["trainingRecords", "sequenceLength", "microbatch", "plannedBytes"]
+      ? nil : ["training_records", "sequence_length", "microbatch", "planned_bytes"]
   }
 
   private static func optimizer(_ configuration: TrainingConfiguration) -> Optimizer {

@@ -1,4 +1,5 @@
 import Foundation
+import PrivacyAccounting
 
 /// The directory of a run: `run.json`, `metrics.jsonl`, `privacy.json`, `model/`, `checkpoints/`. Rank 0 alone writes.
 package final class RunDirectory {
@@ -59,6 +60,8 @@ extension JSONEncoder {
   static var files: JSONEncoder {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    encoder.keyEncodingStrategy = .convertToSnakeCase
+    encoder.dateEncodingStrategy = .iso8601
     return encoder
   }
 
@@ -82,7 +85,8 @@ struct MetricsLine: Encodable {
   let learningRate: Double
   let seconds: Double
   let collectiveSeconds: Double
-  let epsilon: Double?
+  /// At the steps that are logged.
+  let epsilon: ExtendedReal?
   /// The keys of this line that are computed from private data without noise: not covered by the guarantee.
   let withoutNoise: [String]?
 
@@ -97,7 +101,7 @@ struct MetricsLine: Encodable {
     learningRate = report.learningRate
     seconds = report.seconds
     collectiveSeconds = report.collectiveSeconds
-    self.epsilon = epsilon.flatMap { $0.isFinite ? $0 : nil }
+    self.epsilon = epsilon.map(ExtendedReal.init(value:))
     withoutNoise =
       isPrivateRun
       ? [

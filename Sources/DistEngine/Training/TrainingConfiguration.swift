@@ -101,7 +101,7 @@ public enum TrainingError: UserError, Equatable {
     case .outputHoldsRun(let path): "--output \(path) holds a run already: name another directory"
     case .ranksDisagree(let what, let rank):
       "\(what) of rank \(rank) differ from those of rank 0: every host must have the same files and options"
-    case .diverged(let step): "the parameters are not finite after step \(step): a smaller --learning-rate may help"
+    case .diverged(let step): "the parameters are not finite after step \(step): a smaller --learning-rate or less noise may help"
     case .parametersDiffer(let step): "the ranks' parameters differ after step \(step): their processors or libraries disagree"
     }
   }

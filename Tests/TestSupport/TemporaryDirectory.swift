@@ -1,10 +1,10 @@
 import Foundation
 
 /// A directory of a test's own, removed with it.
-final class TemporaryDirectory: Sendable {
-  let path: String
+package final class TemporaryDirectory: Sendable {
+  package let path: String
 
-  init() throws {
+  package init() throws {
     let url = FileManager.default.temporaryDirectory.appending(path: "dp-mpirun-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
     path = url.resolvingSymlinksInPath().path(percentEncoded: false)
@@ -13,13 +13,13 @@ final class TemporaryDirectory: Sendable {
   deinit { try? FileManager.default.removeItem(atPath: path) }
 
   /// The path of a file with that content.
-  func file(_ name: String, _ content: some Sequence<UInt8>) throws -> String {
+  package func file(_ name: String, _ content: some Sequence<UInt8>) throws -> String {
     let path = "\(path)/\(name)"
     try Data(content).write(to: URL(filePath: path))
     return path
   }
 
-  func file(_ name: String, _ content: String) throws -> String { try file(name, content.utf8) }
+  package func file(_ name: String, _ content: String) throws -> String { try file(name, content.utf8) }
 
-  var names: [String] { get throws { try FileManager.default.contentsOfDirectory(atPath: path).sorted() } }
+  package var names: [String] { get throws { try FileManager.default.contentsOfDirectory(atPath: path).sorted() } }
 }
