@@ -11,11 +11,22 @@ package protocol LayerGradient {
   /// example's, the whole sum where they are all.
   func addGradient(rows: Range<Int>, to sum: TensorSlab, workspace: GradientWorkspace)
 
+  /// Overwrites the tensors of `target` with the gradient of one example, whose rows these are.
+  func writeGradient(rows: Range<Int>, to target: TensorSlab, workspace: GradientWorkspace)
+
   /// Squared Frobenius norms of the gradient of one example, whose rows these are; 0 for a secondary that isn't there.
   func squaredGradientNorms(rows: Range<Int>, workspace: GradientWorkspace) -> SquaredNorms
 
   /// Adds `Σ_i weight_i · gradient_i` to the tensors of `sum`.
   func addWeightedSum(_ weights: GradientWeights, to sum: TensorSlab, workspace: GradientWorkspace)
+}
+
+extension LayerGradient {
+  package func writeGradient(rows: Range<Int>, to target: TensorSlab, workspace: GradientWorkspace) {
+    target.vector(primary).update(repeating: 0)
+    if let secondary { target.vector(secondary).update(repeating: 0) }
+    addGradient(rows: rows, to: target, workspace: workspace)
+  }
 }
 
 package struct SquaredNorms {

@@ -102,6 +102,15 @@ package struct LinearGradient: LayerGradient {
     if let secondary { RowKernels.addColumnSums(of: outputGradient.rows(rows), to: sum.vector(secondary)) }
   }
 
+  /// The product itself overwrites: no pass to clear a matrix.
+  package func writeGradient(rows: Range<Int>, to target: TensorSlab, workspace: GradientWorkspace) {
+    let a = input.matrix(rows: rows, workspace: workspace)
+    addProduct(a, outputGradient.rows(rows), to: target.matrix(primary), beta: 0)
+    guard let secondary else { return }
+    target.vector(secondary).update(repeating: 0)
+    RowKernels.addColumnSums(of: outputGradient.rows(rows), to: target.vector(secondary))
+  }
+
   package func squaredGradientNorms(rows: Range<Int>, workspace: GradientWorkspace) -> SquaredNorms {
     let a = input.matrix(rows: rows, workspace: workspace)
     let g = outputGradient.rows(rows)

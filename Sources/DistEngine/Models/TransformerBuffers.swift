@@ -24,8 +24,11 @@ package struct TransformerBuffers {
     package var retention: Retention
     package var logits: LogitStorage
     package var tiedCrossTerm: Bool
+    /// The embeddings' weighted sum waits for clip factors, whatever becomes of the blocks'.
+    package var embeddingWaits: Bool
 
-    package init(retention: Retention, logits: LogitStorage, tiedCrossTerm: Bool) {
+    package init(retention: Retention, logits: LogitStorage, tiedCrossTerm: Bool, embeddingWaits: Bool) {
+      self.embeddingWaits = embeddingWaits
       self.retention = retention
       self.logits = logits
       self.tiedCrossTerm = tiedCrossTerm
@@ -77,7 +80,7 @@ package struct TransformerBuffers {
       "head input gradient", keeps ? .bookKeeping : .workspace, count: gradients,
       lifetime: passes.lowerBound...(keeps ? sum : passes.upperBound))
     // A tied head's weighted sum waits for the embedding's part of the norm, whatever the clipping.
-    let waits = keeps || options.tiedCrossTerm
+    let waits = keeps || options.tiedCrossTerm || options.embeddingWaits
     let inPlace = plan.add(
       "residual gradient", .workspace, count: shared, lifetime: passes.lowerBound...(waits ? sum : passes.upperBound))
     let normGradient = plan.add("layer norm output gradient", .workspace, count: shared, lifetime: passes)
@@ -114,8 +117,11 @@ package struct TransformerBuffers {
     case .whole:
       logits = plan.add("logits", .activations, count: R * V, lifetime: head...(waits ? sum : head))
     case .chunks(let rows):
-      // Chunks are made again for the weighted sum where their factors weren't known the first time.
-      logits = plan.add("logits of a chunk", .workspace, count: min(rows, R) * V, lifetime: head...(waits ? sum : head))
+      // Chunks are made again for the weighted sum where their factors weren't known the first time, and where there are
+      // several records: of one the gradient itself is kept.
+      logits = plan.add(
+        "logits of a chunk", .workspace, count: min(rows, R) * V,
+        lifetime: head...(waits && capacity.examples > 1 ? sum : head))
     }
     gradientAtTokens = plan.add(
       "logit gradients at tokens", .bookKeeping, count: options.tiedCrossTerm ? R * T : 0,

@@ -3,6 +3,8 @@
 /// is kept, and the clipped sum is one weighted product a layer.
 ///
 /// With `flat` clipping factors are known when the backward pass is over, so inputs and output gradients are kept until then.
+/// Where a microbatch is one record, its gradient *is* the microbatch's: the plan may have each block's computed once, kept, measured,
+/// and added with its factor, which replaces the norm's products and the weighted product by one product and a pass.
 /// With `per-layer` a tensor's factors are known at its own layer, and nothing is kept but for a tied table.
 package final class GhostGradients: GradientAccumulator {
   package let sum: TensorSlab
@@ -18,15 +20,46 @@ package final class GhostGradients: GradientAccumulator {
   /// Layers whose weighted sum waits for its factors.
   private var book: [any LayerGradient] = []
   private var headWaits = false
+  /// Blocks whose gradient of the only record is kept; empty where records share microbatches.
+  private let kept: [KeptBlock]
+  /// Index into `kept`, by tensor.
+  private let keptBlockOfTensor: [Int?]
+
+  private struct KeptBlock {
+    /// The block's tensors, which lie one behind the other in the canonical order.
+    let gradient: TensorSlab
+    /// Where they lie in it, in floats.
+    let range: Range<Int>
+  }
 
   package struct Buffers: Sendable {
     let primaryWeights, secondaryWeights, headGradient: MemoryPlan.BufferID
+    let kept: [(tensors: Range<Int>, floats: Range<Int>, buffer: MemoryPlan.BufferID)]
 
-    /// - Parameter headGradientCount: V·d where logits come in chunks, else 0.
-    package init(rows: Int, headGradientCount: Int, in plan: inout MemoryPlan) {
+    /// - Parameters:
+    ///   - headGradientCount: V·d where logits come in chunks, else 0.
+    ///   - keeps: whether a microbatch is one record and its blocks' gradients are kept.
+    package init(
+      model: ModelConfiguration, layout: ParameterLayout, rows: Int, headGradientCount: Int, keeps: Bool,
+      in plan: inout MemoryPlan
+    ) {
+      let L = model.layers
+      let sum = StepTimeline.weightedSum(layers: L)
       primaryWeights = plan.add("row weights", .bookKeeping, count: rows)
       secondaryWeights = plan.add("row weights of biases", .bookKeeping, count: rows)
-      headGradient = plan.add("one example's head gradient", .perExampleGradients, count: headGradientCount)
+      headGradient = plan.add(
+        "one example's head gradient", .perExampleGradients, count: headGradientCount,
+        lifetime: StepTimeline.head(layers: L)...sum)
+      var kept: [(tensors: Range<Int>, floats: Range<Int>, buffer: MemoryPlan.BufferID)] = []
+      for l in 0..<(keeps ? L : 0) {
+        let tensors = layout.filter { $0.name.hasPrefix("transformer.h.\(l).") }
+        guard let first = tensors.first, let last = tensors.last else { continue }
+        let buffer = plan.add(
+          "the only example's gradient of h.\(l)", .perExampleGradients, count: last.range.upperBound - first.offset,
+          lifetime: StepTimeline.backward(block: l, layers: L)...sum)
+        kept.append((first.index..<last.index + 1, first.offset..<last.range.upperBound, buffer))
+      }
+      self.kept = kept
     }
   }
 
@@ -43,6 +76,14 @@ package final class GhostGradients: GradientAccumulator {
     self.workspace = workspace
     primaryWeights = arena.elements(buffers.primaryWeights)
     secondaryWeights = arena.elements(buffers.secondaryWeights)
+    // A block's slab begins where its first tensor would make it begin, so that its tensors are found at their own offsets.
+    let slabs = buffers.kept.map { block in
+      TensorSlab(arena.elements(block.buffer).baseAddress! - block.floats.lowerBound, extents: sum.extents)
+    }
+    kept = zip(slabs, buffers.kept).map { KeptBlock(gradient: $0, range: $1.floats) }
+    keptBlockOfTensor = sum.extents.indices.map { tensor in
+      buffers.kept.firstIndex { $0.tensors.contains(tensor) }
+    }
     let head = arena.elements(buffers.headGradient)
     let extent = sum.extents[headTensor]
     // The slab begins where the head's tensor would make it begin, so that `matrix(headTensor)` is the buffer.
@@ -64,6 +105,10 @@ package final class GhostGradients: GradientAccumulator {
   }
 
   package func receive(_ gradient: some LayerGradient) {
+    if let block = keptBlockOfTensor[gradient.primary] {
+      keep(gradient, in: kept[block].gradient)
+      return
+    }
     for (example, rows) in records.enumerated() {
       let norms = gradient.squaredGradientNorms(rows: rows, workspace: workspace)
       factors.add(norms.primary, example: example, tensor: gradient.primary)
@@ -77,6 +122,15 @@ package final class GhostGradients: GradientAccumulator {
       factors.setFactors(tensor: gradient.primary)
       if let secondary = gradient.secondary { factors.setFactors(tensor: secondary) }
       addWeightedSum(gradient)
+    }
+  }
+
+  private func keep(_ gradient: some LayerGradient, in slab: TensorSlab) {
+    precondition(records.count == 1, "the gradient of one record is kept, not of \(records.count)")
+    gradient.writeGradient(rows: records[0], to: slab, workspace: workspace)
+    for tensor in [gradient.primary, gradient.secondary] {
+      guard let tensor else { continue }
+      factors.add(RowKernels.squaredNorm(slab.vector(tensor)), example: 0, tensor: tensor)
     }
   }
 
@@ -102,6 +156,13 @@ package final class GhostGradients: GradientAccumulator {
     switch factors.clipping {
     case .flat: factors.setFactors()
     case .perLayer: if let tiedTensor { factors.setFactors(tensor: tiedTensor) }
+    }
+    for block in kept {
+      guard let factor = factors.factor(example: 0, tensor: 0) else { break }
+      let range = block.range
+      RowKernels.addScaled(
+        Vector(start: block.gradient.base + range.lowerBound, count: range.count), by: factor,
+        to: Vector(start: sum.base + range.lowerBound, count: range.count))
     }
     for gradient in book { addWeightedSum(gradient) }
     guard headWaits else { return }

@@ -27,7 +27,8 @@ public struct Evaluation: Sendable, Encodable {
       let (training, heldOut) = try TrainingSetup.load(configuration, model: source.0)
       let dataset = heldOut ?? training
       let capacity = configuration.performance.capacity(
-        mode: .standard, positions: dataset.longestSequence, parameterCount: source.0.parameterCount)
+        mode: .standard, positions: dataset.longestSequence, typicalPositions: dataset.meanTargetCount,
+        parameterCount: source.0.parameterCount)
       let replica = try ModelReplica(
         ReplicaPlan(model: source.0, mode: .standard, capacity: capacity, optimizer: nil, computesGradients: false))
       guard source.directory != nil else { throw TrainingError.noWeights(preset: directory) }

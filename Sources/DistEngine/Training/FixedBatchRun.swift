@@ -15,7 +15,9 @@ package struct FixedBatchRun {
     self.mode = mode
     self.dataset = dataset
     let capacity = PerformanceOptions(microbatch: microbatch)
-      .capacity(mode: mode, positions: dataset.longestSequence, parameterCount: model.parameterCount)
+      .capacity(
+        mode: mode, positions: dataset.longestSequence, typicalPositions: dataset.meanTargetCount,
+        parameterCount: model.parameterCount)
     replica = try ModelReplica(
       ReplicaPlan(
         model: model, mode: mode, clipping: clipping, capacity: capacity,

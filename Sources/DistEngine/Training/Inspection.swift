@@ -90,7 +90,8 @@ extension Inspection {
       model: source.0, mode: configuration.mode, clipping: configuration.clipping,
       maxGradNorm: configuration.maxGradNorm,
       capacity: configuration.performance.capacity(
-        mode: configuration.mode, positions: dataset.longestSequence, parameterCount: source.0.parameterCount),
+        mode: configuration.mode, positions: dataset.longestSequence, typicalPositions: dataset.meanTargetCount,
+        parameterCount: source.0.parameterCount),
       optimizer: nil)
     let replica = try communicator.agree("memory") { try ModelReplica(plan) }
     let key = try communicator.sharedKey(seed: seed)

@@ -14,8 +14,13 @@ package struct ReplicaPlan {
   package struct Choices: Sendable {
     package var logits: TransformerBuffers.LogitStorage?
     package var normMethod: NormMethod?
+    /// In flat `ghost` with one record a microbatch: whether its gradient is kept, or book-keeping done as otherwise.
+    package var keepsOnlyExample: Bool?
 
-    package init(logits: TransformerBuffers.LogitStorage? = nil, normMethod: NormMethod? = nil) {
+    package init(
+      logits: TransformerBuffers.LogitStorage? = nil, normMethod: NormMethod? = nil, keepsOnlyExample: Bool? = nil
+    ) {
+      self.keepsOnlyExample = keepsOnlyExample
       self.logits = logits
       self.normMethod = normMethod
     }
@@ -70,21 +75,25 @@ package struct ReplicaPlan {
     exampleCount = materialised
     examples = plan.add("gradients of the examples", .perExampleGradients, count: materialised * count)
     microbatch = Microbatch.Buffers(capacity, in: &plan)
-    let logits =
-      choices.logits
-      ?? Self.logitStorage(model, mode: mode, capacity: capacity, computesGradients: computesGradients)
     let isGhost = mode == .ghost && computesGradients
+    let isFlatGhost = isGhost && clipping == .flat
+    let keeps =
+      isFlatGhost && capacity.examples == 1
+      && (choices.keepsOnlyExample
+        ?? Self.canKeepOnlyExample(model: model, capacity: capacity, optimizer: optimizer, choices: choices))
+    let logits = choices.logits ?? Self.logitStorage(model, capacity: capacity, bookKeeps: isGhost && !keeps)
     transformer = TransformerBuffers(
       model, capacity: capacity,
       options: TransformerBuffers.Options(
-        retention: !computesGradients ? .inference : isGhost && clipping == .flat ? .weightedSum : .backward,
-        logits: logits, tiedCrossTerm: isGhost && model.tiedEmbeddings), in: &plan)
+        retention: !computesGradients ? .inference : isFlatGhost && !keeps ? .weightedSum : .backward,
+        logits: logits, tiedCrossTerm: isGhost && model.tiedEmbeddings, embeddingWaits: isFlatGhost), in: &plan)
     let tellsExamplesApart = mode.isPrivate && computesGradients
     factors = ClipFactors.Buffers(
       examples: tellsExamplesApart ? capacity.examples : 0, tensors: layout.count, clipping: clipping, in: &plan)
     ghost = GhostGradients.Buffers(
-      rows: isGhost ? capacity.rows : 0,
-      headGradientCount: isGhost && logits != .whole ? model.vocabularySize * model.width : 0, in: &plan)
+      model: model, layout: layout, rows: isGhost ? capacity.rows : 0,
+      headGradientCount: isGhost && logits != .whole ? model.vocabularySize * model.width : 0, keeps: keeps,
+      in: &plan)
     optimizerState = optimizer.map { Optimizer.Buffers($0, count: count, in: &plan) }
     workspace = Self.workspace(
       model, capacity: capacity, isGhost: isGhost, logits: logits, in: &plan)
@@ -94,16 +103,33 @@ package struct ReplicaPlan {
   /// Output columns of a layer's gradient computed at a time, where one example's norm is taken from the gradient itself.
   static let instantiationStrip = 256
 
+  /// What `ghost` may need, over what `standard` needs.
+  static let memoryBudget = 1.15
+
+  /// Whether keeping the only example's gradient stays within the budget: it shares its memory with activations, of which there
+  /// are enough where records are long.
+  private static func canKeepOnlyExample(
+    model: ModelConfiguration, capacity: Microbatch.Capacity, optimizer: OptimizerConfiguration?, choices: Choices
+  ) -> Bool {
+    let bytes = { (mode: TrainingMode) -> Double in
+      var choices = choices
+      choices.keepsOnlyExample = true
+      let plan = ReplicaPlan(model: model, mode: mode, capacity: capacity, optimizer: optimizer, choices: choices)
+      return Double(plan.memory.layout().byteCount)
+    }
+    return bytes(.ghost) <= memoryBudget * bytes(.standard)
+  }
+
   /// Rows of logits held at a time where not all are.
   static let logitChunk = 128
 
-  /// Logits are held as a whole where that costs no more than the alternative: a chunk, and in `ghost` with it one example's
+  /// Logits are held as a whole where that costs no more than the alternative: a chunk, and with book-keeping one example's
   /// head gradient, whose factor is not known before the end of the backward pass.
   private static func logitStorage(
-    _ model: ModelConfiguration, mode: TrainingMode, capacity: Microbatch.Capacity, computesGradients: Bool
+    _ model: ModelConfiguration, capacity: Microbatch.Capacity, bookKeeps: Bool
   ) -> TransformerBuffers.LogitStorage {
     let chunk = min(logitChunk, capacity.rows)
-    let rowsAtNoCost = mode == .ghost && computesGradients ? chunk + model.width : chunk
+    let rowsAtNoCost = bookKeeps ? chunk + model.width : chunk
     return capacity.rows <= rowsAtNoCost ? .whole : .chunks(rows: chunk)
   }
 

@@ -26,11 +26,19 @@ public struct PerformanceOptions: Sendable, Equatable {
 
   /// What a microbatch may hold: `b` records of T positions, or by default as many as fit in a number of rows that keeps
   /// matrix products efficient, so that memory doesn't grow with the batch.
-  package func capacity(mode: TrainingMode, positions: Int, parameterCount: Int) -> Microbatch.Capacity {
+  ///
+  /// - Parameter typicalPositions: targets of a usual record. Where one fills half a microbatch of the efficient size, a microbatch is
+  ///   one record, whose gradient flat `ghost` can then keep.
+  package func capacity(
+    mode: TrainingMode, positions: Int, typicalPositions: Int, parameterCount: Int
+  ) -> Microbatch.Capacity {
     if let microbatch {
       return Microbatch.Capacity(examples: microbatch, rows: microbatch * positions, positions: positions)
     }
     let rows = max(positions, Self.efficientRows)
+    if 2 * typicalPositions > Self.efficientRows {
+      return Microbatch.Capacity(examples: 1, rows: positions, positions: positions)
+    }
     guard mode == .hooks else { return Microbatch.Capacity(examples: rows, rows: rows, positions: positions) }
     let examples = max(1, min(rows, Self.automaticHookBytes / (4 * max(1, parameterCount))))
     return Microbatch.Capacity(examples: examples, rows: min(rows, examples * positions), positions: positions)

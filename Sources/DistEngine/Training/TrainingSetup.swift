@@ -22,6 +22,7 @@ package struct TrainingSetup {
   package var capacity: Microbatch.Capacity {
     configuration.performance.capacity(
       mode: configuration.mode, positions: max(training.longestSequence, evaluation?.longestSequence ?? 1),
+      typicalPositions: training.meanTargetCount,
       parameterCount: model.parameterCount)
   }
 

@@ -10,4 +10,7 @@ extension TokenizedDataset {
     let total = Double(totalTargetCount)
     return counts.values.reduce(0) { $0 - Double($1) / total * log(Double($1) / total) }
   }
+
+  /// Targets of a record, on average, rounded up; 0 without records.
+  package var meanTargetCount: Int { isEmpty ? 0 : (totalTargetCount + count - 1) / count }
 }
