@@ -6,6 +6,7 @@ import Logging
 struct TrainingConsole: TrainingObserver {
   private let log = Logger(label: "dp-mpirun")
   private let showsProgress: Bool
+  private var unigramEntropy: Double?
   private var bar: ProgressBar?
 
   init(showsProgress: Bool) {
@@ -27,9 +28,7 @@ struct TrainingConsole: TrainingObserver {
           + "C \(privacy.maxGradNorm) (\(privacy.clipping.rawValue)), delta \(privacy.delta), accountant \(privacy.accountant.rawValue)")
     }
     for warning in overview.warnings { log.warning("\(warning)") }
-    if let entropy = overview.unigramEntropy {
-      say("unigram entropy of the held-out bytes: \(entropy.formatted(digits: 4)) nats a target")
-    }
+    unigramEntropy = overview.unigramEntropy
     if showsProgress { bar = ProgressBar(steps: overview.steps) }
   }
 
@@ -45,7 +44,8 @@ struct TrainingConsole: TrainingObserver {
 
   mutating func didEvaluate(step: Int, loss: Double) {
     bar?.clear()
-    say("held-out loss after \(step + 1) steps: \(loss.formatted(digits: 4)) nats a target")
+    let beside = unigramEntropy.map { "; the bytes' unigram entropy is \($0.formatted(digits: 4))" } ?? ""
+    say("held-out loss after \(step + 1) steps: \(loss.formatted(digits: 4)) nats a target\(beside)")
   }
 
   private func say(_ line: String) {
