@@ -3,8 +3,6 @@
 package protocol GradientSink: AnyObject {
   /// How the head hands over its logits' gradients where they are not held for the whole microbatch.
   var headChunks: HeadChunks { get }
-  /// The head shares the token embedding's table and the norm's cross term is wanted.
-  var needsTiedCrossTerm: Bool { get }
 
   /// The gradient of one layer over all rows of the microbatch.
   func receive(_ gradient: some LayerGradient)

@@ -91,7 +91,6 @@ package final class GhostGradients: GradientAccumulator {
   }
 
   package var headChunks: HeadChunks { .withinRecords }
-  package var needsTiedCrossTerm: Bool { tiedTensor != nil }
   package var clipFactors: ClipFactors? { factors }
   package var clippedSum: ClippedGradientSum? {
     ClippedGradientSum(gradient: sum, maxGradNorm: factors.maxGradNorm)

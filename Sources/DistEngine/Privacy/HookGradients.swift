@@ -16,7 +16,6 @@ package final class HookGradients: GradientAccumulator {
   }
 
   package var headChunks: HeadChunks { .withinRecords }
-  package var needsTiedCrossTerm: Bool { false }
   package var clipFactors: ClipFactors? { factors }
   package var clippedSum: ClippedGradientSum? {
     ClippedGradientSum(gradient: sum, maxGradNorm: factors.maxGradNorm)

@@ -10,7 +10,6 @@ package final class StandardGradients: GradientAccumulator {
   }
 
   package var headChunks: HeadChunks { .ofRows }
-  package var needsTiedCrossTerm: Bool { false }
   package var clipFactors: ClipFactors? { nil }
   package var clippedSum: ClippedGradientSum? { nil }
 
