@@ -101,7 +101,7 @@ for (place, rows) in [("cache", 128), ("memory", 16384)] {
   report("dot product (\(place))", elements: count, bytesPerElement: 8) { _ = ck_dot(count, a.base, d.base) }
   let index = (0..<rows).map { _ in Int32.random(in: 0..<1024) }
   report("scatter add (\(place))", elements: count, bytesPerElement: 12) {
-    ck_scatter_add(rows, width, index, nil, a.base, c.base)
+    ck_scatter_add(rows, width, index, nil, a.base, 0, rows, c.base)
   }
   report("head dots, D 64 (\(place))", elements: count, bytesPerElement: 8) {
     ck_head_dots(rows, 12, 64, a.base, width, d.base, width, c.base, 12)

@@ -10,10 +10,12 @@
 #define COMM(handle) ((MPI_Comm)(handle).raw)
 #define TYPE(handle) ((MPI_Datatype)(handle).raw)
 #define OP(handle) ((MPI_Op)(handle).raw)
+#define WIN(handle) ((MPI_Win)(handle).raw)
 
 _Static_assert(sizeof(MPI_Comm) <= sizeof(intptr_t), "a communicator fits a word");
 _Static_assert(sizeof(MPI_Datatype) <= sizeof(intptr_t), "a datatype fits a word");
 _Static_assert(sizeof(MPI_Op) <= sizeof(intptr_t), "an operation fits a word");
+_Static_assert(sizeof(MPI_Win) <= sizeof(intptr_t), "a window fits a word");
 
 int CMPI_success(void) { return MPI_SUCCESS; }
 
@@ -95,6 +97,15 @@ int CMPI_Allreduce_in_place(void *buffer, size_t count, CMPI_Datatype type, CMPI
   return MPI_Allreduce(MPI_IN_PLACE, buffer, (int)count, TYPE(type), OP(op), COMM(comm));
 }
 
+int CMPI_Reduce_in_place(void *buffer, size_t count, CMPI_Datatype type, CMPI_Op op, int root, CMPI_Comm comm) {
+  if (count > INT_MAX) return MPI_ERR_COUNT;
+  int rank = 0;
+  int code = MPI_Comm_rank(COMM(comm), &rank);
+  if (code != MPI_SUCCESS) return code;
+  const void *source = rank == root ? MPI_IN_PLACE : buffer;
+  return MPI_Reduce(source, rank == root ? buffer : NULL, (int)count, TYPE(type), OP(op), root, COMM(comm));
+}
+
 int CMPI_Gather_bytes(const void *bytes, size_t count, void *result, int root, CMPI_Comm comm) {
   if (count > INT_MAX) return MPI_ERR_COUNT;
   return MPI_Gather(bytes, (int)count, MPI_BYTE, result, (int)count, MPI_BYTE, root, COMM(comm));
@@ -115,4 +126,38 @@ int CMPI_Allgatherv_bytes(
     const void *bytes, size_t count, void *result, const int *counts, const int *offsets, CMPI_Comm comm) {
   if (count > INT_MAX) return MPI_ERR_COUNT;
   return MPI_Allgatherv(bytes, (int)count, MPI_BYTE, result, counts, offsets, MPI_BYTE, COMM(comm));
+}
+
+int CMPI_Win_allocate_shared(size_t count, CMPI_Comm comm, CMPI_Win *result) {
+  MPI_Info info = MPI_INFO_NULL;
+  MPI_Win win = MPI_WIN_NULL;
+  void *base = NULL;
+  int code = MPI_Info_create(&info);
+  if (code != MPI_SUCCESS) return code;
+  // Each rank's part may lie where it likes: page-aligned, and near its own core.
+  code = MPI_Info_set(info, "alloc_shared_noncontig", "true");
+  if (code == MPI_SUCCESS) code = MPI_Win_allocate_shared((MPI_Aint)count, 1, info, COMM(comm), &base, &win);
+  MPI_Info_free(&info);
+  if (code == MPI_SUCCESS) code = MPI_Win_set_errhandler(win, MPI_ERRORS_RETURN);
+  if (code == MPI_SUCCESS) code = MPI_Win_lock_all(MPI_MODE_NOCHECK, win);
+  result->raw = (intptr_t)win;
+  return code;
+}
+
+int CMPI_Win_shared_query(CMPI_Win win, int rank, size_t *count, void **base) {
+  MPI_Aint size = 0;
+  int unit = 0;
+  int code = MPI_Win_shared_query(WIN(win), rank, &size, &unit, base);
+  *count = (size_t)size;
+  return code;
+}
+
+int CMPI_Win_sync(CMPI_Win win) { return MPI_Win_sync(WIN(win)); }
+
+int CMPI_Win_free(CMPI_Win *win) {
+  MPI_Win handle = WIN(*win);
+  int code = MPI_Win_unlock_all(handle);
+  if (code == MPI_SUCCESS) code = MPI_Win_free(&handle);
+  win->raw = (intptr_t)handle;
+  return code;
 }

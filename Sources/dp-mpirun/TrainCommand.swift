@@ -14,6 +14,7 @@ struct TrainCommand: ParsableCommand {
   @OptionGroup var clipping: ClippingOptions
   @OptionGroup var privacy: PrivacyOptions
   @OptionGroup var optimization: OptimizationOptions
+  @OptionGroup var sharding: ShardingOptions
   @OptionGroup var runOptions: RunOptions
 
   func validate() throws { _ = try makeConfiguration() }
@@ -40,6 +41,7 @@ struct TrainCommand: ParsableCommand {
     clipping.apply(to: &configuration)
     try privacy.apply(to: &configuration)
     try optimization.apply(to: &configuration)
+    sharding.apply(to: &configuration)
     runOptions.apply(to: &configuration)
     try configuration.validate()
     return configuration

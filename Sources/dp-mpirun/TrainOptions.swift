@@ -176,6 +176,50 @@ struct OptimizationOptions: ParsableArguments {
   }
 }
 
+struct ShardingOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "How ranks divide the model's state. none: every rank holds all; optimizer: its state in slices; node: parameters once a node, sums and "
+        + "optimizer state in slices; auto: node where ranks share a node.",
+      valueName: "auto|none|optimizer|node"))
+  var shard = AutomaticOr<Sharding>.auto
+
+  @Option(
+    help: ArgumentHelp("Who draws the noise: rank0 (of a sum that isn't sharded), or each rank its slice's.", valueName: "auto|rank0|sharded"))
+  var noise = AutomaticOr<NoisePlacement>.auto
+
+  func apply(to configuration: inout TrainingConfiguration) {
+    configuration.performance.sharding = shard.value
+    configuration.performance.noise = noise.value
+  }
+}
+
+/// `auto`, or one of an enumeration's names.
+enum AutomaticOr<Value: RawRepresentable & CaseIterable>: ExpressibleByArgument where Value.RawValue == String {
+  case auto
+  case value(Value)
+
+  init?(argument: String) {
+    if argument == "auto" {
+      self = .auto
+    } else if let value = Value(rawValue: argument) {
+      self = .value(value)
+    } else {
+      return nil
+    }
+  }
+
+  static var allValueStrings: [String] { ["auto"] + Value.allCases.map(\.rawValue) }
+
+  var defaultValueDescription: String {
+    if case .value(let value) = self { value.rawValue } else { "auto" }
+  }
+
+  var value: Value? {
+    if case .value(let value) = self { value } else { nil }
+  }
+}
+
 struct RunOptions: ParsableArguments {
   @Option(help: "A seed, for tests: the run is reproducible and NOT private.")
   var seed: UInt64?

@@ -135,7 +135,7 @@ extension KernelCheck {
         let g = random.floats(shape.count)
         let values = weights.map { shape.poisoned(g, $0) } ?? g
         let table = GuardedFloats(before), w = weights.map(GuardedFloats.init)
-        ck_scatter_add(shape.rows, shape.columns, index, w?.base, values, table.base)
+        ck_scatter_add(shape.rows, shape.columns, index, w?.base, values, 0, 5, table.base)
         var expected = before.doubles
         for r in 0..<shape.rows where weights?[r] != 0 {
           for j in 0..<shape.columns {
@@ -143,6 +143,11 @@ extension KernelCheck {
           }
         }
         findings.expect(table, expected, relative: 1e-6, absolute: 2e-5, weights == nil ? "table" : "table with weights")
+        // Rows 2 and 3 of the table alone.
+        let part = GuardedFloats(Array(before[2 * shape.columns..<4 * shape.columns]))
+        ck_scatter_add(shape.rows, shape.columns, index, w?.base, values, 2, 2, part.base)
+        findings.expect(
+          part, Array(expected[2 * shape.columns..<4 * shape.columns]), relative: 1e-6, absolute: 2e-5, "part of the table")
       }
     },
   ]

@@ -32,6 +32,25 @@ extension LaunchedProgramTests {
       try expectSameRun(TrainingRun(Self.options, "--mode hooks --microbatch 3", ranks: 3), reference, "hooks on 3 ranks")
     }
 
+    @Test(arguments: ["none", "optimizer", "node"]) func sameRunForAnySharding(sharding: String) throws {
+      let reference = try TrainingRun(Self.options)
+      for (ranks, mode) in [(2, "ghost"), (4, "ghost"), (3, "hooks")] {
+        let run = try TrainingRun(Self.options, "--mode \(mode) --shard \(sharding)", ranks: ranks)
+        #expect(try run.object("run.json")["sharding"] as? String == sharding)
+        try expectSameRun(run, reference, "\(mode) on \(ranks) ranks, --shard \(sharding)")
+      }
+      let momentum = "--optimizer sgd --momentum 0.9 --learning-rate 0.1"
+      try expectSameRun(
+        TrainingRun(Self.options, momentum, "--shard \(sharding)", ranks: 2), TrainingRun(Self.options, momentum), "sgd, --shard \(sharding)")
+    }
+
+    @Test func noiseDrawnInSlicesIsTheNoiseThatRank0Draws() throws {
+      let reference = try TrainingRun(Self.options)
+      let run = try TrainingRun(Self.options, "--shard none --noise sharded", ranks: 3)
+      #expect(try run.object("run.json")["noise_placement"] as? String == "sharded")
+      try expectSameRun(run, reference, "noise in slices on 3 ranks")
+    }
+
     @Test func sameRunForAnyRanksWithPerLayerClipping() throws {
       let reference = try TrainingRun(Self.options, "--clipping per-layer")
       try expectSameRun(

@@ -18,7 +18,7 @@ import Testing
   // MARK: Collectives
 
   /// The number of lines that `MPIChecks collectives` prints, so that none is lost.
-  static let collectiveChecks = 36
+  static let collectiveChecks = 45
 
   @Test(arguments: [1, 2, 3, 4]) func collectivesHaveTheirClosedForms(ranks: Int) throws {
     let outcome = try check("collectives", ranks: ranks)
@@ -32,6 +32,22 @@ import Testing
     #expect(outcome.status == 1)
     #expect(outcome.outputLines.filter { $0.hasPrefix("ok ") } == [])
     #expect(outcome.outputLines.count == Self.collectiveChecks)
+  }
+
+  /// The number of lines that `MPIChecks sharded-sums` prints.
+  static let shardedSumChecks = 50
+
+  @Test(arguments: [1, 2, 3, 4]) func shardedSumsNoiseAndUpdatesAreThoseOfOneRank(ranks: Int) throws {
+    let outcome = try check("sharded-sums", ranks: ranks)
+    #expect(outcome.status == 0, "\(outcome.standardError)")
+    #expect(outcome.outputLines.filter { !$0.hasPrefix("ok ") } == [])
+    #expect(outcome.outputLines.count == Self.shardedSumChecks)
+  }
+
+  @Test func everyCheckOfShardedSumsCanFail() throws {
+    let outcome = try check("sharded-sums", "--shift", ranks: 3)
+    #expect(outcome.status == 1)
+    #expect(outcome.outputLines.filter { $0.hasPrefix("ok ") } == [])
   }
 
   /// More than 2^31 bytes in one call of ours. Needs 2.2 GB a rank, so it is asked for: DP_MPIRUN_LARGE_TESTS=1.

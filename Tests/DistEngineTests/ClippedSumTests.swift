@@ -53,7 +53,7 @@ import Testing
     var norms: [[Double]] = []
     for unit in 0..<dataset.count {
       _ = replica.accumulateGradients(of: [unit], in: dataset)
-      let gradient = replica.accumulator!.sum.all.map(Double.init)
+      let gradient = replica.gradientSum.map(Double.init)
       let squares = model.parameterLayout.map { gradient[$0.range].reduce(0) { $0 + $1 * $1 } }
       norms.append((clipping == .flat ? [squares.reduce(0, +)] : squares).map { $0.squareRoot() })
       let bound = maxGradNorm / Double(norms[unit].count).squareRoot()
@@ -92,7 +92,7 @@ import Testing
     }
     #expect(seen.count == dataset.count)
     #expect(totals.clipping.clipped > 0 && (test.clipping == .perLayer || totals.clipping.clipped < dataset.count))
-    let sum = replica.accumulator!.sum.all.map(Double.init)
+    let sum = replica.gradientSum.map(Double.init)
     #expect(relativeDistance(sum, expected.sum) < 1e-5, "\(test)")
     for tensor in model.parameterLayout {
       #expect(relativeDistance(sum[tensor.range], expected.sum[tensor.range]) < 1e-4, "\(test): \(tensor.name)")
@@ -108,7 +108,7 @@ import Testing
     let replica = try SmallModels.replica(mode, model, clipping: clipping, maxGradNorm: maxGradNorm)
     for unit in 0..<dataset.count {
       _ = replica.accumulateGradients(of: [unit], in: dataset)
-      let norm = replica.accumulator!.sum.all.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
+      let norm = replica.gradientSum.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
       #expect(norm <= replica.accumulator!.clippedSum!.sensitivity, "record \(unit)")
       #expect(norm > 0.9 * maxGradNorm, "record \(unit) is clipped to the bound, not below it")
     }
@@ -125,7 +125,7 @@ import Testing
     _ = replica.accumulateGradients(of: 0..<dataset.count, in: dataset)
     let totals = replica.accumulateGradients(of: [], in: dataset)
     #expect(totals == ModelReplica.Totals())
-    #expect(replica.accumulator!.sum.all.allSatisfy { $0 == 0 })
+    #expect(replica.gradientSum.allSatisfy { $0 == 0 })
   }
 
   /// 0 · NaN is NaN: an example that isn't finite must not be read, in any of the ways a sum is made.
@@ -144,7 +144,7 @@ import Testing
       replica.parameters[model.parameterLayout["transformer.wpe.weight"].offset + poisoned * model.width] = .infinity
       let totals = replica.accumulateGradients(of: units, in: dataset)
       #expect(totals.clipping.nonFinite == (units.count == sound.count ? 0 : reached.count), "\(test)")
-      return replica.accumulator!.sum.all.map(Double.init)
+      return replica.gradientSum.map(Double.init)
     }
     #expect(relativeDistance(sums[0], sums[1]) < 1e-6, "\(test)")
   }

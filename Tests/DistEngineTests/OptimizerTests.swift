@@ -32,8 +32,7 @@ import Testing
     )
     for step in 1...20 {
       for i in 0..<count { gradient.elements[i] = Float.random(in: -8...8, using: &random) }
-      optimizer.update(
-        parameters: parameters.elements, gradient: gradient.elements, gradientScale: 0.25, learningRate: 0.01)
+      optimizer.update([(parameters.elements, gradient.elements)], gradientScale: 0.25, learningRate: 0.01)
       Self.adamW(
         &w, &m, &v, gradient: gradient.elements.map { 0.25 * Double($0) }, step: step, rate: 0.01, decay: 0.1)
     }
@@ -52,8 +51,7 @@ import Testing
     var (w, u) = (parameters.elements.map(Double.init), [Double](repeating: 0, count: 33))
     for _ in 0..<10 {
       for i in 0..<33 { gradient.elements[i] = Float.random(in: -1...1, using: &random) }
-      optimizer.update(
-        parameters: parameters.elements, gradient: gradient.elements, gradientScale: 0.5, learningRate: 0.1)
+      optimizer.update([(parameters.elements, gradient.elements)], gradientScale: 0.5, learningRate: 0.1)
       for i in 0..<33 {
         u[i] = momentum * u[i] + 0.5 * Double(gradient.elements[i]) + 0.1 * w[i]
         w[i] -= 0.1 * u[i]

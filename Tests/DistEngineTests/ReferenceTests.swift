@@ -33,7 +33,7 @@ import Testing
         #expect(abs(batch.loss(ofRecord: example) - losses[unit]) < 1e-5 * losses[unit])
       }
     }
-    let sum = replica.accumulator!.sum.all.map(Double.init)
+    let sum = replica.gradientSum.map(Double.init)
     var all: [Double] = []
     for tensor in replica.plan.layout {
       let reference = try read(tensor.name)

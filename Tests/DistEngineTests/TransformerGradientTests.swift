@@ -29,7 +29,7 @@ import Testing
     let replica = try SmallModels.replica(.standard, model)
     let units = [1, 3, 4, 9]
     _ = replica.accumulateGradients(of: units, in: dataset)
-    let gradient = replica.accumulator!.sum.all
+    let gradient = replica.gradientSum
     let naive = SmallModels.naive(model, replica.parameters)
     var generator = TestRandom(seed: 5)
     for tensor in model.parameterLayout {
@@ -55,7 +55,7 @@ import Testing
       let chunks = try SmallModels.replica(.standard, model, choices: .init(logits: .chunks(rows: 5)))
       for replica in [whole, chunks] { _ = replica.accumulateGradients(of: 0..<dataset.count, in: dataset) }
       let distance = relativeDistance(
-        chunks.accumulator!.sum.all.map(Double.init), whole.accumulator!.sum.all.map(Double.init))
+        chunks.gradientSum.map(Double.init), whole.gradientSum.map(Double.init))
       #expect(distance < 1e-6)
     }
   }
@@ -77,7 +77,7 @@ import Testing
       #expect(abs(loss - naive.loss(ids(of: unit, in: dataset))) < 1e-5)
     }
     // The query, key and value gradients by finite differences, in a direction that touches every position.
-    let gradient = replica.accumulator!.sum.all
+    let gradient = replica.gradientSum
     let tensor = model.parameterLayout["transformer.h.0.attn.c_attn.weight"]
     var generator = TestRandom(seed: 9)
     let direction = (0..<tensor.count).map { _ in Double.random(in: -1...1, using: &generator) }

@@ -41,6 +41,11 @@ struct CollectiveChecks {
       result.append(("broadcast of \(count) bytes from the first", { try broadcast(count, 0) }))
       result.append(("broadcast of \(count) bytes from the last", { try broadcast(count, size - 1) }))
     }
+    for count in [0, 1, 1003, piece(Float.self) + 1] {
+      result.append(("sum of \(count) Float on the first", { try reduce(count, 0) }))
+      result.append(("sum of \(count) Float on the last", { try reduce(count, size - 1) }))
+    }
+    result.append(("shared window", sharedWindow))
     result.append(("sum of an array made in place", literal))
     result.append(("empty buffers make no call", emptyBuffers))
     result.append(("calls and seconds are counted", accounts))
@@ -74,6 +79,38 @@ struct CollectiveChecks {
       if buffer.base[i] != expected { return "element \(i) is \(buffer.base[i]), not \(expected)" }
     }
     return expect(buffer.base[count], 77, "the element behind the buffer")
+  }
+
+  private func reduce(_ count: Int, _ root: Int) throws -> String? {
+    let buffer = AlignedBuffer<Float>(count: count)
+    for i in 0..<count { buffer.base[i] = Float(i % 1000 + rank) }
+    try world.reduceSum(buffer.elements, to: root)
+    // Elsewhere the buffer is as it was.
+    for i in 0..<count {
+      let expected = Float((rank == root ? size * (i % 1000) + sumOfRanks : i % 1000 + rank) + shift)
+      if buffer.base[i] != expected { return "element \(i) is \(buffer.base[i]), not \(expected)" }
+    }
+    return count == 0 ? expect(shift, 0, "the shift") : nil
+  }
+
+  /// Rank r has a part of 1000·(r + 1) numbers, of which it writes its own and reads all; the last rank's is empty.
+  private func sharedWindow() throws -> String? {
+    let node = environment.node
+    let length = { (rank: Int) in rank + 1 == node.size && rank > 0 ? 0 : 1000 * (rank + 1) }
+    let window = try SharedWindow(byteCount: length(node.rank) * MemoryLayout<Int64>.stride, communicator: node)
+    for round in 0..<3 {
+      let mine = window.elements(ofRank: node.rank, as: Int64.self)
+      if round == 0, let other = mine.first(where: { $0 != 0 }) { return "a new window holds \(other)" }
+      for i in mine.indices { mine[i] = Int64(i * (node.rank + 1) + round) }
+      try window.fence()
+      for other in 0..<node.size {
+        let part = window.elements(ofRank: other, as: Int64.self)
+        if let wrong = expect(part.count, length(other) + shift, "the length of part \(other)") { return wrong }
+        for i in part.indices where part[i] != Int64(i * (other + 1) + round) { return "part \(other) holds \(part[i]) at \(i)" }
+      }
+      try window.fence()
+    }
+    return nil
   }
 
   /// Swift 6.3's optimizer has read such an array's elements as they were before the call.

@@ -25,6 +25,9 @@ exit(
     case "collectives":
       let shift = arguments.contains("--shift") ? 1 : 0
       return try CollectiveChecks(environment: environment, shift: shift).run()
+    case "sharded-sums":
+      let shift = arguments.contains("--shift") ? 1e-3 : 0
+      return try ShardedSumChecks(environment: environment, shift: shift).run()
     case "fast-barriers": return try fastBarriers(environment)
     default: return try runFault(scenario, environment)
     }

@@ -58,8 +58,9 @@ void ck_add_scaled(size_t n, float alpha, const float *x, float *y);
 // x[r,:] = token_table[tokens[r],:] + position_table[positions[r],:]. Writes.
 void ck_embed(size_t rows, size_t d, const int32_t *tokens, const int32_t *positions,
               const float *token_table, const float *position_table, float *x);
-// table[index[r],:] += w_r * g[r,:]; weights may be NULL (1). Adds.
-void ck_scatter_add(size_t rows, size_t d, const int32_t *index, const float *weights, const float *g, float *table);
+// table[index[r] - first_row,:] += w_r * g[r,:] where that is one of the table's rows; weights may be NULL (1). Adds.
+void ck_scatter_add(size_t rows, size_t d, const int32_t *index, const float *weights, const float *g, size_t first_row,
+                    size_t table_rows, float *table);
 
 // ---- Causal attention, one head, one block of queries ---------------------------------------------------------
 // Query m (0 <= m < rows) of the block sees keys 0 ... first + m, of `columns` >= first + rows in the block's score matrix.

@@ -18,6 +18,7 @@
 typedef struct { intptr_t raw; } CMPI_Comm;
 typedef struct { intptr_t raw; } CMPI_Datatype;
 typedef struct { intptr_t raw; } CMPI_Op;
+typedef struct { intptr_t raw; } CMPI_Win;
 
 // Constants (functions, because the macros behind them are not constants in every library).
 
@@ -59,6 +60,8 @@ int CMPI_Comm_set_errors_return(CMPI_Comm comm);
 int CMPI_Barrier(CMPI_Comm comm);
 int CMPI_Bcast_bytes(void *buffer, size_t count, int root, CMPI_Comm comm);
 int CMPI_Allreduce_in_place(void *buffer, size_t count, CMPI_Datatype type, CMPI_Op op, CMPI_Comm comm);
+// The result replaces `buffer` on `root`; on the other ranks `buffer` is only read.
+int CMPI_Reduce_in_place(void *buffer, size_t count, CMPI_Datatype type, CMPI_Op op, int root, CMPI_Comm comm);
 // `count` bytes from each rank; `result` has room for size · count.
 int CMPI_Gather_bytes(const void *bytes, size_t count, void *result, int root, CMPI_Comm comm);
 int CMPI_Allgather_bytes(const void *bytes, size_t count, void *result, CMPI_Comm comm);
@@ -67,6 +70,15 @@ int CMPI_Gatherv_bytes(
     const void *bytes, size_t count, void *result, const int *counts, const int *offsets, int root, CMPI_Comm comm);
 int CMPI_Allgatherv_bytes(
     const void *bytes, size_t count, void *result, const int *counts, const int *offsets, CMPI_Comm comm);
+
+// Shared memory: 12.2.3 windows, 12.5.3 passive target (the whole life of the window is one epoch), 12.5.4 synchronisation.
+
+// Collective over ranks that can share memory. `count` bytes of this rank's own, 0 or more.
+int CMPI_Win_allocate_shared(size_t count, CMPI_Comm comm, CMPI_Win *result);
+// The address here, and the size in bytes, of another rank's part.
+int CMPI_Win_shared_query(CMPI_Win win, int rank, size_t *count, void *_Nullable *_Nonnull base);
+int CMPI_Win_sync(CMPI_Win win);
+int CMPI_Win_free(CMPI_Win *win);
 
 #pragma clang assume_nonnull end
 

@@ -117,13 +117,15 @@ package enum RowKernels {
       x.rows, x.columns, tokens.baseAddress, positions.baseAddress, tokenTable.base, positionTable.base, x.base)
   }
 
-  /// Adds `weights[r] · g[r,:]` to row `index[r]` of `table`; rows of weight 0 are skipped.
+  /// Adds `weights[r] · g[r,:]` to row `index[r]` of a table, of which `part` holds the rows from `firstRow` on; what belongs to other rows
+  /// is skipped, and so are rows of weight 0.
   package static func scatterAdd(
-    _ g: Matrix, at index: UnsafeBufferPointer<Int32>, weights: Vector? = nil, to table: Matrix
+    _ g: Matrix, at index: UnsafeBufferPointer<Int32>, weights: Vector? = nil, to part: Matrix, firstRow: Int = 0
   ) {
-    precondition(index.count == g.rows && g.columns == table.columns && g.isContiguous && table.isContiguous)
-    precondition((weights?.count ?? g.rows) >= g.rows)
-    ck_scatter_add(g.rows, g.columns, index.baseAddress, weights?.baseAddress, g.base, table.base)
+    precondition(index.count == g.rows && g.columns == part.columns && g.isContiguous && part.isContiguous)
+    precondition((weights?.count ?? g.rows) >= g.rows && firstRow >= 0)
+    ck_scatter_add(
+      g.rows, g.columns, index.baseAddress, weights?.baseAddress, g.base, firstRow, part.rows, part.base)
   }
 
   // MARK: Softmax and cross-entropy

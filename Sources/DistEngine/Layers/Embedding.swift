@@ -53,9 +53,10 @@ package struct TokenEmbeddingGradient: LayerGradient {
   let outputGradient: Matrix
   let tiedHead: TiedHead?
 
-  package func addGradient(rows: Range<Int>, to sum: TensorSlab, workspace: GradientWorkspace) {
+  package func sumGradient(rows: Range<Int>, into target: GradientTarget, workspace: GradientWorkspace) {
+    guard let part = target.clearedPart(of: primary) else { return }
     RowKernels.scatterAdd(
-      outputGradient.rows(rows), at: UnsafeBufferPointer(rebasing: tokens[rows]), to: sum.matrix(primary))
+      outputGradient.rows(rows), at: UnsafeBufferPointer(rebasing: tokens[rows]), to: part.matrix, firstRow: part.rows.lowerBound)
   }
 
   /// Rows of equal token are added up, then squared. With a tied head, twice the inner product with the head's part of the
@@ -69,11 +70,14 @@ package struct TokenEmbeddingGradient: LayerGradient {
     return SquaredNorms(primary: norm)
   }
 
-  package func addWeightedSum(_ weights: GradientWeights, to sum: TensorSlab, workspace: GradientWorkspace) {
+  package func sumWeightedGradients(
+    _ weights: GradientWeights, into target: GradientTarget, workspace: GradientWorkspace
+  ) {
+    guard let part = target.clearedPart(of: primary) else { return }
     for rows in weights.primary.runs {
       RowKernels.scatterAdd(
         outputGradient.rows(rows), at: UnsafeBufferPointer(rebasing: tokens[rows]),
-        weights: weights.primary.weights(rows), to: sum.matrix(primary))
+        weights: weights.primary.weights(rows), to: part.matrix, firstRow: part.rows.lowerBound)
     }
   }
 
@@ -129,20 +133,24 @@ package struct PositionEmbeddingGradient: LayerGradient {
   let positions: UnsafeBufferPointer<Int32>
   let outputGradient: Matrix
 
-  package func addGradient(rows: Range<Int>, to sum: TensorSlab, workspace: GradientWorkspace) {
+  package func sumGradient(rows: Range<Int>, into target: GradientTarget, workspace: GradientWorkspace) {
+    guard let part = target.clearedPart(of: primary) else { return }
     RowKernels.scatterAdd(
-      outputGradient.rows(rows), at: UnsafeBufferPointer(rebasing: positions[rows]), to: sum.matrix(primary))
+      outputGradient.rows(rows), at: UnsafeBufferPointer(rebasing: positions[rows]), to: part.matrix, firstRow: part.rows.lowerBound)
   }
 
   package func squaredGradientNorms(rows: Range<Int>, workspace: GradientWorkspace) -> SquaredNorms {
     SquaredNorms(primary: RowKernels.squaredNorm(outputGradient.rows(rows).elements))
   }
 
-  package func addWeightedSum(_ weights: GradientWeights, to sum: TensorSlab, workspace: GradientWorkspace) {
+  package func sumWeightedGradients(
+    _ weights: GradientWeights, into target: GradientTarget, workspace: GradientWorkspace
+  ) {
+    guard let part = target.clearedPart(of: primary) else { return }
     for rows in weights.primary.runs {
       RowKernels.scatterAdd(
         outputGradient.rows(rows), at: UnsafeBufferPointer(rebasing: positions[rows]),
-        weights: weights.primary.weights(rows), to: sum.matrix(primary))
+        weights: weights.primary.weights(rows), to: part.matrix, firstRow: part.rows.lowerBound)
     }
   }
 }

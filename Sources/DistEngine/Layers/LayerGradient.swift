@@ -7,26 +7,15 @@ package protocol LayerGradient {
   var primary: Int { get }
   var secondary: Int? { get }
 
-  /// Adds the sum over `rows` of the gradient to the tensors of `sum`: one example's gradient where the rows are one
-  /// example's, the whole sum where they are all.
-  func addGradient(rows: Range<Int>, to sum: TensorSlab, workspace: GradientWorkspace)
-
-  /// Overwrites the tensors of `target` with the gradient of one example, whose rows these are.
-  func writeGradient(rows: Range<Int>, to target: TensorSlab, workspace: GradientWorkspace)
+  /// Gives `target` the sum over `rows` of the gradient: one example's gradient where the rows are one example's, the whole sum
+  /// where they are all.
+  func sumGradient(rows: Range<Int>, into target: GradientTarget, workspace: GradientWorkspace)
 
   /// Squared Frobenius norms of the gradient of one example, whose rows these are; 0 for a secondary that isn't there.
   func squaredGradientNorms(rows: Range<Int>, workspace: GradientWorkspace) -> SquaredNorms
 
-  /// Adds `Σ_i weight_i · gradient_i` to the tensors of `sum`.
-  func addWeightedSum(_ weights: GradientWeights, to sum: TensorSlab, workspace: GradientWorkspace)
-}
-
-extension LayerGradient {
-  package func writeGradient(rows: Range<Int>, to target: TensorSlab, workspace: GradientWorkspace) {
-    target.vector(primary).update(repeating: 0)
-    if let secondary { target.vector(secondary).update(repeating: 0) }
-    addGradient(rows: rows, to: target, workspace: workspace)
-  }
+  /// Gives `target` `Σ_i weight_i · gradient_i`.
+  func sumWeightedGradients(_ weights: GradientWeights, into target: GradientTarget, workspace: GradientWorkspace)
 }
 
 package struct SquaredNorms {
@@ -64,6 +53,11 @@ package struct TensorSlab {
 
   package func matrix(_ tensor: Int) -> Matrix {
     Matrix(base + extents[tensor].offset, rows: extents[tensor].rows, columns: extents[tensor].columns)
+  }
+
+  /// Floats from the slab's start.
+  package func range(of tensor: Int) -> Range<Int> {
+    extents[tensor].offset..<extents[tensor].offset + extents[tensor].count
   }
 
   /// All tensors: they lie one behind the other.

@@ -48,10 +48,26 @@ package struct LayerNormGradient: LayerGradient {
   package var primary: Int { gainTensor }
   package var secondary: Int? { biasTensor }
 
-  package func addGradient(rows: Range<Int>, to sum: TensorSlab, workspace: GradientWorkspace) {
+  package func sumGradient(rows: Range<Int>, into target: GradientTarget, workspace: GradientWorkspace) {
+    guard let sums = sums(of: target, workspace: workspace) else { return }
     RowKernels.layerNormGradient(
-      outputGradient: outputGradient.rows(rows), normalized: normalized.rows(rows),
-      gainGradient: sum.vector(gainTensor), biasGradient: sum.vector(biasTensor))
+      outputGradient: outputGradient.rows(rows), normalized: normalized.rows(rows), gainGradient: sums.gain,
+      biasGradient: sums.bias)
+  }
+
+  /// Where a target takes gain and bias. The one of them that isn't the target's goes to scratch; nil where neither is.
+  private func sums(of target: GradientTarget, workspace: GradientWorkspace) -> (gain: Vector, bias: Vector)? {
+    let (gain, bias) = (target.clearedPart(of: gainTensor), target.clearedPart(of: biasTensor))
+    guard gain != nil || bias != nil else { return nil }
+    let discarded = discarded(workspace)
+    return (gain?.matrix.elements ?? discarded.gain, bias?.matrix.elements ?? discarded.bias)
+  }
+
+  private func discarded(_ workspace: GradientWorkspace) -> (gain: Vector, bias: Vector) {
+    let width = outputGradient.columns
+    return (
+      Vector(rebasing: workspace.columnSums[..<width]), Vector(rebasing: workspace.columnSums[width..<2 * width])
+    )
   }
 
   package func squaredGradientNorms(rows: Range<Int>, workspace: GradientWorkspace) -> SquaredNorms {
@@ -66,15 +82,18 @@ package struct LayerNormGradient: LayerGradient {
     return SquaredNorms(primary: RowKernels.squaredNorm(gain), secondary: RowKernels.squaredNorm(bias))
   }
 
-  package func addWeightedSum(_ weights: GradientWeights, to sum: TensorSlab, workspace: GradientWorkspace) {
+  package func sumWeightedGradients(
+    _ weights: GradientWeights, into target: GradientTarget, workspace: GradientWorkspace
+  ) {
+    guard let sums = sums(of: target, workspace: workspace) else { return }
     // Gain and bias may leave out different examples (per-layer clipping), so each runs over its own rows; what the
     // other one would have added goes to scratch.
-    let discarded = Vector(rebasing: workspace.columnSums[..<outputGradient.columns])
+    let discarded = discarded(workspace)
     if weights.primary.runs == weights.secondary.runs {
-      for rows in weights.primary.runs { add(rows, weights, sum.vector(gainTensor), sum.vector(biasTensor)) }
+      for rows in weights.primary.runs { add(rows, weights, sums.gain, sums.bias) }
     } else {
-      for rows in weights.primary.runs { add(rows, weights, sum.vector(gainTensor), discarded) }
-      for rows in weights.secondary.runs { add(rows, weights, discarded, sum.vector(biasTensor)) }
+      for rows in weights.primary.runs { add(rows, weights, sums.gain, discarded.bias) }
+      for rows in weights.secondary.runs { add(rows, weights, discarded.gain, sums.bias) }
     }
   }
 

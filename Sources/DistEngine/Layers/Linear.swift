@@ -96,19 +96,13 @@ package struct LinearGradient: LayerGradient {
     self.outputGradient = outputGradient
   }
 
-  package func addGradient(rows: Range<Int>, to sum: TensorSlab, workspace: GradientWorkspace) {
-    let a = input.matrix(rows: rows, workspace: workspace)
-    addProduct(a, outputGradient.rows(rows), to: sum.matrix(primary), beta: 1)
-    if let secondary { RowKernels.addColumnSums(of: outputGradient.rows(rows), to: sum.vector(secondary)) }
-  }
-
-  /// The product itself overwrites: no pass to clear a matrix.
-  package func writeGradient(rows: Range<Int>, to target: TensorSlab, workspace: GradientWorkspace) {
-    let a = input.matrix(rows: rows, workspace: workspace)
-    addProduct(a, outputGradient.rows(rows), to: target.matrix(primary), beta: 0)
-    guard let secondary else { return }
-    target.vector(secondary).update(repeating: 0)
-    RowKernels.addColumnSums(of: outputGradient.rows(rows), to: target.vector(secondary))
+  package func sumGradient(rows: Range<Int>, into target: GradientTarget, workspace: GradientWorkspace) {
+    if let part = target.part(of: primary) {
+      let a = input.matrix(rows: rows, workspace: workspace)
+      multiply(a, outputGradient.rows(rows), into: part, beta: target.beta)
+    }
+    guard let secondary, let part = target.clearedPart(of: secondary) else { return }
+    RowKernels.addColumnSums(of: outputGradient.rows(rows), to: part.matrix.elements)
   }
 
   package func squaredGradientNorms(rows: Range<Int>, workspace: GradientWorkspace) -> SquaredNorms {
@@ -128,33 +122,47 @@ package struct LinearGradient: LayerGradient {
     return norms
   }
 
-  package func addWeightedSum(_ weights: GradientWeights, to sum: TensorSlab, workspace: GradientWorkspace) {
-    for rows in weights.primary.runs {
-      let factors = weights.primary.weights(rows)
-      let g = outputGradient.rows(rows)
-      if case .stored(let stored) = input, g.columns <= stored.columns {
-        // The narrower of the two is scaled: less to write.
-        let scaled = workspace.rowScratch(rows: rows.count, columns: g.columns)
-        RowKernels.scaleRows(g, by: factors, into: scaled)
-        addProduct(stored.rows(rows), scaled, to: sum.matrix(primary), beta: 1)
-      } else {
-        let scaled = input.weightedMatrix(rows: rows, weights: factors, workspace: workspace)
-        addProduct(scaled, g, to: sum.matrix(primary), beta: 1)
+  package func sumWeightedGradients(
+    _ weights: GradientWeights, into target: GradientTarget, workspace: GradientWorkspace
+  ) {
+    if let part = target.part(of: primary) {
+      if target.overwrites && weights.primary.runs.isEmpty { part.matrix.elements.update(repeating: 0) }
+      for (index, rows) in weights.primary.runs.enumerated() {
+        let (a, g) = scaled(rows, by: weights.primary.weights(rows), workspace: workspace)
+        multiply(a, g, into: part, beta: index == 0 ? target.beta : 1)
       }
     }
-    guard let secondary else { return }
+    guard let secondary, let part = target.clearedPart(of: secondary) else { return }
     for rows in weights.secondary.runs {
       RowKernels.addColumnSums(
-        of: outputGradient.rows(rows), weights: weights.secondary.weights(rows), to: sum.vector(secondary))
+        of: outputGradient.rows(rows), weights: weights.secondary.weights(rows), to: part.matrix.elements)
     }
   }
 
-  /// `target = beta · target + aᵀ g`, in the weight's own layout.
-  func addProduct(_ a: Matrix, _ g: Matrix, to target: Matrix, beta: Float) {
-    switch layout {
-    case .inputByOutput: MatrixProducts.multiply(.transposed(a), .plain(g), into: target, beta: beta)
-    case .outputByInput: MatrixProducts.multiply(.transposed(g), .plain(a), into: target, beta: beta)
+  /// Input and output gradient of some rows, the narrower of the two times the rows' factors where it has to be written anyway.
+  private func scaled(_ rows: Range<Int>, by factors: Vector, workspace: GradientWorkspace) -> (a: Matrix, g: Matrix) {
+    let g = outputGradient.rows(rows)
+    if case .stored(let stored) = input, g.columns <= stored.columns {
+      let scaled = workspace.rowScratch(rows: rows.count, columns: g.columns)
+      RowKernels.scaleRows(g, by: factors, into: scaled)
+      return (stored.rows(rows), scaled)
     }
+    return (input.weightedMatrix(rows: rows, weights: factors, workspace: workspace), g)
+  }
+
+  /// `part = beta · part + aᵀ g`, the part's rows of it, in the weight's own layout.
+  private func multiply(_ a: Matrix, _ g: Matrix, into part: GradientTarget.Part, beta: Float) {
+    switch layout {
+    case .inputByOutput:
+      MatrixProducts.multiply(.transposed(a.columns(part.rows)), .plain(g), into: part.matrix, beta: beta)
+    case .outputByInput:
+      MatrixProducts.multiply(.transposed(g.columns(part.rows)), .plain(a), into: part.matrix, beta: beta)
+    }
+  }
+
+  /// `target = aᵀ g`, in the weight's own layout.
+  private func multiply(_ a: Matrix, _ g: Matrix, into target: Matrix) {
+    multiply(a, g, into: GradientTarget.Part(rows: 0..<target.rows, matrix: target), beta: 0)
   }
 
   private func gramNorm(_ a: Matrix, _ g: Matrix, workspace: GradientWorkspace) -> Double {
@@ -185,7 +193,7 @@ package struct LinearGradient: LayerGradient {
       let strip = g.columns(first..<min(first + width, g.columns))
       let shape = layout == .inputByOutput ? (a.columns, strip.columns) : (strip.columns, a.columns)
       let gradient = Matrix(scratch.baseAddress!, rows: shape.0, columns: shape.1)
-      addProduct(a, strip, to: gradient, beta: 0)
+      multiply(a, strip, into: gradient)
       total += RowKernels.squaredNorm(gradient.elements)
     }
     return total

@@ -37,6 +37,7 @@ package final class MemoryArena {
   package func elements<Element: BitwiseCopyable>(
     _ id: MemoryPlan.BufferID, of type: Element.Type = Float.self
   ) -> UnsafeMutableBufferPointer<Element> {
+    precondition(plan.buffers[id.index].placement == .rank, "\(plan.buffers[id.index].name) is not of the arena")
     let count = plan.buffers[id.index].byteCount / MemoryLayout<Element>.stride
     let start = (base + layout.offsets[id.index]).assumingMemoryBound(to: Element.self)
     return UnsafeMutableBufferPointer(start: start, count: count)

@@ -21,8 +21,19 @@ public struct MemoryPlan: Sendable {
     let index: Int
   }
 
+  /// Whose memory a buffer is.
+  public enum Placement: Sendable {
+    /// One rank's own.
+    case rank
+    /// One rank's own part of a window that the ranks of its node share.
+    case window
+    /// One for all ranks of a node.
+    case node
+  }
+
   public struct Buffer: Sendable {
     public let name: String
+    public let placement: Placement
     public let category: Category
     /// Bytes asked for.
     public let byteCount: Int
@@ -51,16 +62,24 @@ public struct MemoryPlan: Sendable {
   /// Declares a buffer of `count` elements of a type.
   package mutating func add<Element: BitwiseCopyable>(
     _ name: String, _ category: Category, count: Int, of type: Element.Type = Float.self,
-    lifetime: ClosedRange<Int> = MemoryPlan.always
+    lifetime: ClosedRange<Int> = MemoryPlan.always, placement: Placement = .rank
   ) -> BufferID {
     precondition(count >= 0, "buffer \(name) of \(count) elements")
     buffers.append(
       Buffer(
-        name: name, category: category, byteCount: count * MemoryLayout<Element>.stride, lifetime: lifetime))
+        name: name, placement: placement, category: category, byteCount: count * MemoryLayout<Element>.stride, lifetime: lifetime))
     return BufferID(index: buffers.count - 1)
   }
 
-  /// First fit by decreasing size: each buffer takes the lowest place that no buffer alive at the same time holds.
+  /// Bytes of the buffers that aren't of the slab.
+  public func byteCount(in placement: Placement) -> Int {
+    buffers.reduce(0) { $0 + ($1.placement == placement ? $1.byteCount : 0) }
+  }
+
+  /// Bytes that one rank's resident set may come to: its slab, its part of the window, and what its node shares.
+  public var byteCountOfRank: Int { layout().byteCount + byteCount(in: .window) + byteCount(in: .node) }
+
+  /// The slab, of the rank's own buffers. First fit by decreasing size: each buffer takes the lowest place that no buffer alive at the same time holds.
   public func layout() -> Layout {
     var offsets = [Int](repeating: 0, count: buffers.count)
     var placed: [(lifetime: ClosedRange<Int>, bytes: Range<Int>)] = []
@@ -70,6 +89,7 @@ public struct MemoryPlan: Sendable {
     }
     for index in order {
       let buffer = buffers[index]
+      guard buffer.placement == .rank else { continue }
       let size = (buffer.byteCount + Self.alignment - 1) / Self.alignment * Self.alignment
       if size == 0 { continue }
       var offset = 0

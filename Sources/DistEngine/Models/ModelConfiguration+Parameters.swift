@@ -77,6 +77,20 @@ public struct ParameterLayout: Sendable, RandomAccessCollection {
   public var endIndex: Int { entries.count }
   public subscript(position: Int) -> Entry { entries[position] }
 
+  /// Tensors by layer: those whose names differ in the last part alone (bias and weight, gain and bias), which lie one behind the other.
+  package var layers: [Range<Int>] {
+    let layer = { (entry: Entry) in entry.name.lastIndex(of: ".").map { entry.name[..<$0] } ?? entry.name[...] }
+    var layers: [Range<Int>] = []
+    for entry in entries {
+      if let last = layers.last, layer(entries[last.lowerBound]) == layer(entry) {
+        layers[layers.count - 1] = last.lowerBound..<entry.index + 1
+      } else {
+        layers.append(entry.index..<entry.index + 1)
+      }
+    }
+    return layers
+  }
+
   /// The tensor of that name, or nil.
   public func entry(named name: String) -> Entry? { placeOfName[name].map { entries[$0] } }
 

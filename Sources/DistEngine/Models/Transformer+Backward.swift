@@ -3,8 +3,8 @@ extension Transformer {
   ///
   /// A layer's gradient is handed over when its output gradient is known and before anything it rests on is overwritten.
   /// With ``TransformerBuffers/Retention/weightedSum`` all of it stays valid until the next forward pass.
+  /// A microbatch of no records hands over gradients of no rows: ranks that share a sum add to it layer by layer, together.
   package func lossesAndGradients(of batch: Microbatch, into sink: some GradientSink) {
-    guard batch.rowCount > 0 else { return }
     let headInput = forward(batch)
     let gradient = headBackward(headInput, batch, into: sink)
     let bottom = blocksBackward(headInputGradient: gradient, batch, into: sink)

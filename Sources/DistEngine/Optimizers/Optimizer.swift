@@ -48,21 +48,34 @@ package struct Optimizer {
     second = arena.elements(buffers.second)
   }
 
-  /// One update with the gradient `gradientScale · gradient`. The gradient is read only.
-  package mutating func update(
-    parameters: Vector, gradient: Vector, gradientScale: Double, learningRate: Double
-  ) {
+  /// Some of the parameters and their gradient.
+  package typealias Part = (parameters: Vector, gradient: Vector)
+
+  /// One update of all the parameters that are updated here, in parts, with the gradient `gradientScale · gradient`. The gradient is
+  /// read only. The parts are the same, in the same order, in every update.
+  package mutating func update(_ parts: [Part], gradientScale: Double, learningRate: Double) {
     updates += 1
+    var offset = 0
+    for part in parts {
+      update(part, offset: offset, gradientScale: gradientScale, learningRate: learningRate)
+      offset += part.parameters.count
+    }
+  }
+
+  /// - Parameter offset: of the part's state.
+  private func update(_ part: Part, offset: Int, gradientScale: Double, learningRate: Double) {
+    let (parameters, gradient) = part
+    let state = { (all: Vector) in Vector(rebasing: all[offset..<offset + parameters.count]) }
     switch configuration {
     case .sgd(let momentum, let weightDecay):
       RowKernels.sgd(
         parameters: parameters, gradient: gradient, gradientScale: Float(gradientScale),
-        velocity: momentum == 0 ? nil : first, learningRate: Float(learningRate), momentum: Float(momentum),
+        velocity: momentum == 0 ? nil : state(first), learningRate: Float(learningRate), momentum: Float(momentum),
         weightDecay: Float(weightDecay))
     case .adamW(let beta1, let beta2, let epsilon, let weightDecay):
       RowKernels.adamW(
-        parameters: parameters, gradient: gradient, gradientScale: Float(gradientScale), firstMoment: first,
-        secondMoment: second, learningRate: Float(learningRate), beta1: Float(beta1), beta2: Float(beta2),
+        parameters: parameters, gradient: gradient, gradientScale: Float(gradientScale), firstMoment: state(first),
+        secondMoment: state(second), learningRate: Float(learningRate), beta1: Float(beta1), beta2: Float(beta2),
         epsilon: Float(epsilon), weightDecay: Float(weightDecay), c1: Float(1 / (1 - pow(beta1, Double(updates)))),
         c2: Float(1 / (1 - pow(beta2, Double(updates)))))
     }

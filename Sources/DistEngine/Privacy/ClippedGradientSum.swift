@@ -4,8 +4,8 @@
 /// Adding or removing one example changes the sum by at most `sensitivity` in L2. The type is made by clipping alone, so that
 /// an unclipped sum can't be mistaken for it.
 package struct ClippedGradientSum {
-  /// `[P]` in canonical order.
-  package let gradient: TensorSlab
+  /// What of the sum this rank holds, in canonical order.
+  package let parts: [GradientPart]
   /// The largest L2 norm of one example's contribution over all tensors: C and the margin.
   package let sensitivity: Double
 
@@ -14,10 +14,10 @@ package struct ClippedGradientSum {
   package static let roundingMargin = 0x1p-12
 
   /// - Parameters:
-  ///   - gradient: a sum to which nothing but clipped gradients has been added.
+  ///   - sum: one to which nothing but clipped gradients has been added.
   ///   - maxGradNorm: C.
-  package init(gradient: TensorSlab, maxGradNorm: Double) {
-    self.gradient = gradient
+  package init(_ sum: any GradientSum, maxGradNorm: Double) {
+    parts = sum.parts
     sensitivity = maxGradNorm * (1 + Self.roundingMargin)
   }
 }

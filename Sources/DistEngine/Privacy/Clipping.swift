@@ -18,7 +18,8 @@ package struct ClipFactors {
   /// `[b, groups]`
   private let norms: UnsafeMutableBufferPointer<Double>
   private let factors: Vector
-  private let tensors: Int
+  /// k
+  let tensors: Int
   private var count = 0
 
   package struct Buffers: Sendable {

@@ -14,11 +14,14 @@ package struct GaussianMechanism {
     self.source = source
   }
 
-  /// Adds the noise of `step` to every element of the sum.
-  package func addNoise(to sum: ClippedGradientSum, step: Int) {
+  /// Adds the noise of `step` to every element of the sum that this rank holds and that lies within `elements`: the ranks' ranges,
+  /// or the parts that they hold, must neither overlap nor leave a gap.
+  package func addNoise(to sum: ClippedGradientSum, step: Int, elements: Range<Int> = 0..<Int.max) {
     guard noiseMultiplier > 0 else { return }
-    source.add(
-      step: UInt64(step), elements: 0..<sum.gradient.all.count, scale: noiseMultiplier * sum.sensitivity,
-      to: sum.gradient.all)
+    for part in sum.parts {
+      guard let part = part.clamped(to: elements) else { continue }
+      source.add(
+        step: UInt64(step), elements: part.elements, scale: noiseMultiplier * sum.sensitivity, to: part.values)
+    }
   }
 }

@@ -7,7 +7,7 @@
 /// and added with its factor, which replaces the norm's products and the weighted product by one product and a pass.
 /// With `per-layer` a tensor's factors are known at its own layer, and nothing is kept but for a tied table.
 package final class GhostGradients: GradientAccumulator {
-  package let sum: TensorSlab
+  package let sum: any GradientSum
   private let workspace: GradientWorkspace
   private let tiedTensor: Int?
   /// `[V,d]`: one example's gradient of the head, where logits come in chunks; else nil.
@@ -28,13 +28,13 @@ package final class GhostGradients: GradientAccumulator {
   private struct KeptBlock {
     /// The block's tensors, which lie one behind the other in the canonical order.
     let gradient: TensorSlab
-    /// Where they lie in it, in floats.
-    let range: Range<Int>
+    /// Tensors of each of its layers.
+    let layers: [Range<Int>]
   }
 
   package struct Buffers: Sendable {
     let primaryWeights, secondaryWeights, headGradient: MemoryPlan.BufferID
-    let kept: [(tensors: Range<Int>, floats: Range<Int>, buffer: MemoryPlan.BufferID)]
+    let kept: [(layers: [Range<Int>], floats: Range<Int>, buffer: MemoryPlan.BufferID)]
 
     /// - Parameters:
     ///   - headGradientCount: V·d where logits come in chunks, else 0.
@@ -50,24 +50,26 @@ package final class GhostGradients: GradientAccumulator {
       headGradient = plan.add(
         "one example's head gradient", .perExampleGradients, count: headGradientCount,
         lifetime: StepTimeline.head(layers: L)...sum)
-      var kept: [(tensors: Range<Int>, floats: Range<Int>, buffer: MemoryPlan.BufferID)] = []
+      var kept: [(layers: [Range<Int>], floats: Range<Int>, buffer: MemoryPlan.BufferID)] = []
       for l in 0..<(keeps ? L : 0) {
-        let tensors = layout.filter { $0.name.hasPrefix("transformer.h.\(l).") }
-        guard let first = tensors.first, let last = tensors.last else { continue }
+        let layers = layout.layers.filter { layout[$0.lowerBound].name.hasPrefix("transformer.h.\(l).") }
+        guard let first = layers.first, let last = layers.last else { continue }
+        let floats = layout[first.lowerBound].offset..<layout[last.upperBound - 1].range.upperBound
         let buffer = plan.add(
-          "the only example's gradient of h.\(l)", .perExampleGradients, count: last.range.upperBound - first.offset,
+          "the only example's gradient of h.\(l)", .perExampleGradients, count: floats.count,
           lifetime: StepTimeline.backward(block: l, layers: L)...sum)
-        kept.append((first.index..<last.index + 1, first.offset..<last.range.upperBound, buffer))
+        kept.append((layers, floats, buffer))
       }
       self.kept = kept
     }
   }
 
   /// - Parameters:
+  ///   - extents: of all tensors.
   ///   - tiedTensor: the table that head and token embedding share, if they do.
   ///   - headTensor: the head's weight.
   package init(
-    sum: TensorSlab, factors: ClipFactors, tiedTensor: Int?, headTensor: Int, buffers: Buffers,
+    sum: any GradientSum, extents: [TensorSlab.Extent], factors: ClipFactors, tiedTensor: Int?, headTensor: Int, buffers: Buffers,
     workspace: GradientWorkspace, in arena: MemoryArena
   ) {
     self.sum = sum
@@ -78,22 +80,22 @@ package final class GhostGradients: GradientAccumulator {
     secondaryWeights = arena.elements(buffers.secondaryWeights)
     // A block's slab begins where its first tensor would make it begin, so that its tensors are found at their own offsets.
     let slabs = buffers.kept.map { block in
-      TensorSlab(arena.elements(block.buffer).baseAddress! - block.floats.lowerBound, extents: sum.extents)
+      TensorSlab(arena.elements(block.buffer).baseAddress! - block.floats.lowerBound, extents: extents)
     }
-    kept = zip(slabs, buffers.kept).map { KeptBlock(gradient: $0, range: $1.floats) }
-    keptBlockOfTensor = sum.extents.indices.map { tensor in
-      buffers.kept.firstIndex { $0.tensors.contains(tensor) }
+    kept = zip(slabs, buffers.kept).map { KeptBlock(gradient: $0, layers: $1.layers) }
+    keptBlockOfTensor = extents.indices.map { tensor in
+      buffers.kept.firstIndex { $0.layers.contains { $0.contains(tensor) } }
     }
     let head = arena.elements(buffers.headGradient)
-    let extent = sum.extents[headTensor]
+    let extent = extents[headTensor]
     // The slab begins where the head's tensor would make it begin, so that `matrix(headTensor)` is the buffer.
-    headGradient = head.isEmpty ? nil : TensorSlab(head.baseAddress! - extent.offset, extents: sum.extents)
+    headGradient = head.isEmpty ? nil : TensorSlab(head.baseAddress! - extent.offset, extents: extents)
   }
 
   package var headChunks: HeadChunks { .withinRecords }
   package var clipFactors: ClipFactors? { factors }
   package var clippedSum: ClippedGradientSum? {
-    ClippedGradientSum(gradient: sum, maxGradNorm: factors.maxGradNorm)
+    ClippedGradientSum(sum, maxGradNorm: factors.maxGradNorm)
   }
 
   package func beginMicrobatch(_ batch: Microbatch) {
@@ -125,8 +127,9 @@ package final class GhostGradients: GradientAccumulator {
   }
 
   private func keep(_ gradient: some LayerGradient, in slab: TensorSlab) {
-    precondition(records.count == 1, "the gradient of one record is kept, not of \(records.count)")
-    gradient.writeGradient(rows: records[0], to: slab, workspace: workspace)
+    precondition(records.count <= 1, "the gradient of one record is kept, not of \(records.count)")
+    guard let rows = records.first else { return }
+    gradient.sumGradient(rows: rows, into: GradientTarget(overwritingTensorsOf: slab), workspace: workspace)
     for tensor in [gradient.primary, gradient.secondary] {
       guard let tensor else { continue }
       factors.add(RowKernels.squaredNorm(slab.vector(tensor)), example: 0, tensor: tensor)
@@ -139,8 +142,10 @@ package final class GhostGradients: GradientAccumulator {
     guard let headGradient else { preconditionFailure("chunks of a head without a buffer for its gradient") }
     let tensor = gradient.primary
     let target = headGradient.matrix(tensor)
-    let a = gradient.input.matrix(rows: 0..<gradient.outputGradient.rows, workspace: workspace)
-    gradient.addProduct(a, gradient.outputGradient, to: target, beta: position.isFirst ? 0 : 1)
+    gradient.sumGradient(
+      rows: 0..<gradient.outputGradient.rows,
+      into: GradientTarget(
+        slab: headGradient, range: headGradient.range(of: tensor), overwrites: position.isFirst), workspace: workspace)
     guard position.isLast else { return }
     factors.add(RowKernels.squaredNorm(target.elements), example: position.example, tensor: tensor)
     if factors.clipping == .flat || tensor == tiedTensor {
@@ -156,12 +161,9 @@ package final class GhostGradients: GradientAccumulator {
     case .flat: factors.setFactors()
     case .perLayer: if let tiedTensor { factors.setFactors(tensor: tiedTensor) }
     }
+    let keptFactor = records.isEmpty ? nil : factors.factor(example: 0, tensor: 0)
     for block in kept {
-      guard let factor = factors.factor(example: 0, tensor: 0) else { break }
-      let range = block.range
-      RowKernels.addScaled(
-        Vector(start: block.gradient.base + range.lowerBound, count: range.count), by: factor,
-        to: Vector(start: sum.base + range.lowerBound, count: range.count))
+      for layer in block.layers { addKept(block.gradient, layer: layer, factor: keptFactor) }
     }
     for gradient in book { addWeightedSum(gradient) }
     guard headWaits else { return }
@@ -174,15 +176,27 @@ package final class GhostGradients: GradientAccumulator {
     for run in weights.runs {
       model.recomputedHeadGradients(of: batch, rows: run) { rows, gradient in
         let chunk = RowWeights(weights: weights.weights(rows), runs: [0..<rows.count])
-        gradient.addWeightedSum(
-          GradientWeights(primary: chunk, secondary: chunk), to: self.sum, workspace: self.workspace)
+        sum.add(layerOf: tensor) {
+          gradient.sumWeightedGradients(
+            GradientWeights(primary: chunk, secondary: chunk), into: $0, workspace: workspace)
+        }
       }
     }
   }
 
   private func addHeadGradient(of example: Int, tensor: Int) {
-    guard let headGradient, let factor = factors.factor(example: example, tensor: tensor) else { return }
-    RowKernels.addScaled(headGradient.vector(tensor), by: factor, to: sum.vector(tensor))
+    guard let headGradient else { return }
+    addKept(headGradient, layer: tensor..<tensor + 1, factor: factors.factor(example: example, tensor: tensor))
+  }
+
+  /// Adds `factor` times the tensors of a layer in `slab`; nothing, and reads nothing, where there is no factor.
+  private func addKept(_ slab: TensorSlab, layer: Range<Int>, factor: Float?) {
+    sum.add(layerOf: layer.lowerBound) { target in
+      for tensor in layer {
+        guard let part = target.clearedPart(of: tensor), let factor else { continue }
+        RowKernels.addScaled(slab.matrix(tensor).rows(part.rows).elements, by: factor, to: part.matrix.elements)
+      }
+    }
   }
 
   private func addWeightedSum(_ gradient: some LayerGradient) {
@@ -191,7 +205,9 @@ package final class GhostGradients: GradientAccumulator {
       factors.clipping == .flat
       ? primary
       : factors.rowWeights(tensor: gradient.secondary ?? gradient.primary, records: records, into: secondaryWeights)
-    gradient.addWeightedSum(
-      GradientWeights(primary: primary, secondary: secondary), to: sum, workspace: workspace)
+    sum.add(layerOf: gradient.primary) {
+      gradient.sumWeightedGradients(
+        GradientWeights(primary: primary, secondary: secondary), into: $0, workspace: workspace)
+    }
   }
 }

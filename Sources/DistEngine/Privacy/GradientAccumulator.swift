@@ -1,7 +1,7 @@
 /// Sums the gradients of a rank's share of a batch, microbatch by microbatch: plain, or clipped by example.
 package protocol GradientAccumulator: GradientSink {
-  /// `[P]` in canonical order: the sum so far.
-  var sum: TensorSlab { get }
+  /// Where the sum grows.
+  var sum: any GradientSum { get }
   /// Norms and factors of the last microbatch; nil where examples aren't told apart.
   var clipFactors: ClipFactors? { get }
 
@@ -16,5 +16,5 @@ package protocol GradientAccumulator: GradientSink {
 }
 
 extension GradientAccumulator {
-  package func beginBatch() { sum.all.update(repeating: 0) }
+  package func beginBatch() { sum.clear() }
 }

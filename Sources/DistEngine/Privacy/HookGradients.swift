@@ -1,16 +1,21 @@
 /// Per-example gradients materialised for every layer and every example of the microbatch, as hooks on the layers do
 /// (Opacus' `GradSampleModule`): b·P floats. The plain algorithm, and the one that `ghost` is measured against.
 package final class HookGradients: GradientAccumulator {
-  package let sum: TensorSlab
+  package let sum: any GradientSum
   private let examples: [TensorSlab]
+  /// Tensors of each layer, by index.
+  private let layers: [Range<Int>]
   private let workspace: GradientWorkspace
   private var factors: ClipFactors
   private var records: [Range<Int>] = []
 
-  /// - Parameter examples: one `[P]` slab for each example that a microbatch may hold.
-  package init(sum: TensorSlab, examples: [TensorSlab], factors: ClipFactors, workspace: GradientWorkspace) {
+  /// - Parameters:
+  ///   - examples: one `[P]` slab for each example that a microbatch may hold.
+  ///   - layers: tensors of each layer, by index.
+  package init(sum: any GradientSum, examples: [TensorSlab], layers: [Range<Int>], factors: ClipFactors, workspace: GradientWorkspace) {
     self.sum = sum
     self.examples = examples
+    self.layers = layers
     self.factors = factors
     self.workspace = workspace
   }
@@ -18,7 +23,7 @@ package final class HookGradients: GradientAccumulator {
   package var headChunks: HeadChunks { .withinRecords }
   package var clipFactors: ClipFactors? { factors }
   package var clippedSum: ClippedGradientSum? {
-    ClippedGradientSum(gradient: sum, maxGradNorm: factors.maxGradNorm)
+    ClippedGradientSum(sum, maxGradNorm: factors.maxGradNorm)
   }
 
   package func beginMicrobatch(_ batch: Microbatch) {
@@ -28,17 +33,20 @@ package final class HookGradients: GradientAccumulator {
   }
 
   package func receive(_ gradient: some LayerGradient) {
-    for (slab, rows) in zip(examples, records) { gradient.addGradient(rows: rows, to: slab, workspace: workspace) }
+    for (slab, rows) in zip(examples, records) {
+      gradient.sumGradient(rows: rows, into: GradientTarget(addingTo: slab), workspace: workspace)
+    }
   }
 
   package func receiveHeadChunk(_ gradient: LinearGradient, _ position: HeadChunkPosition) {
-    gradient.addGradient(
-      rows: 0..<gradient.outputGradient.rows, to: examples[position.example], workspace: workspace)
+    gradient.sumGradient(
+      rows: 0..<gradient.outputGradient.rows, into: GradientTarget(addingTo: examples[position.example]), workspace: workspace)
   }
 
   package func endMicrobatch(_ batch: Microbatch, model: Transformer) {
-    let tensors = sum.extents.indices
-    for (example, slab) in examples[..<records.count].enumerated() {
+    let tensors = 0..<factors.tensors
+    let slabs = examples[..<records.count]
+    for (example, slab) in slabs.enumerated() {
       for tensor in tensors {
         factors.add(RowKernels.squaredNorm(slab.vector(tensor)), example: example, tensor: tensor)
       }
@@ -47,10 +55,15 @@ package final class HookGradients: GradientAccumulator {
     case .flat: factors.setFactors()
     case .perLayer: for tensor in tensors { factors.setFactors(tensor: tensor) }
     }
-    for (example, slab) in examples[..<records.count].enumerated() {
-      for tensor in tensors {
-        guard let factor = factors.factor(example: example, tensor: tensor) else { continue }
-        RowKernels.addScaled(slab.vector(tensor), by: factor, to: sum.vector(tensor))
+    for layer in layers {
+      sum.add(layerOf: layer.lowerBound) { target in
+        for tensor in layer {
+          guard let part = target.clearedPart(of: tensor) else { continue }
+          for (example, slab) in slabs.enumerated() {
+            guard let factor = factors.factor(example: example, tensor: tensor) else { continue }
+            RowKernels.addScaled(slab.matrix(tensor).rows(part.rows).elements, by: factor, to: part.matrix.elements)
+          }
+        }
       }
     }
   }

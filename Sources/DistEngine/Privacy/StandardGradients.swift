@@ -1,10 +1,10 @@
 /// Ordinary training: the plain sum of gradients, nothing clipped, nothing private.
 package final class StandardGradients: GradientAccumulator {
-  package let sum: TensorSlab
+  package let sum: any GradientSum
   private let workspace: GradientWorkspace
   private var rowCount = 0
 
-  package init(sum: TensorSlab, workspace: GradientWorkspace) {
+  package init(sum: any GradientSum, workspace: GradientWorkspace) {
     self.sum = sum
     self.workspace = workspace
   }
@@ -16,11 +16,15 @@ package final class StandardGradients: GradientAccumulator {
   package func beginMicrobatch(_ batch: Microbatch) { rowCount = batch.rowCount }
 
   package func receive(_ gradient: some LayerGradient) {
-    gradient.addGradient(rows: 0..<rowCount, to: sum, workspace: workspace)
+    add(gradient, rows: 0..<rowCount)
   }
 
   package func receiveHeadChunk(_ gradient: LinearGradient, _ position: HeadChunkPosition) {
-    gradient.addGradient(rows: 0..<gradient.outputGradient.rows, to: sum, workspace: workspace)
+    add(gradient, rows: 0..<gradient.outputGradient.rows)
+  }
+
+  private func add(_ gradient: some LayerGradient, rows: Range<Int>) {
+    sum.add(layerOf: gradient.primary) { gradient.sumGradient(rows: rows, into: $0, workspace: workspace) }
   }
 
   package func endMicrobatch(_ batch: Microbatch, model: Transformer) {}

@@ -38,9 +38,7 @@ package struct FixedBatchRun {
     let start = ContinuousClock.now
     _ = replica.accumulateGradients(of: 0..<dataset.count, in: dataset)
     if let sum = replica.accumulator?.clippedSum { mechanism.addNoise(to: sum, step: index) }
-    optimizer.update(
-      parameters: replica.parameters, gradient: replica.gradientSum, gradientScale: 1 / Double(dataset.count),
-      learningRate: 1e-4)
+    optimizer.update(replica.updatedParts, gradientScale: 1 / Double(dataset.count), learningRate: 1e-4)
     return (ContinuousClock.now - start).seconds
   }
 }

@@ -1,11 +1,21 @@
 import Foundation
 
 extension ModelReplica {
-  /// `[P]`: the sum that ``accumulateGradients(of:in:inspect:)`` made.
-  var gradientSum: Vector { arena.elements(plan.gradientSum) }
+  /// The sum that ``accumulateGradients(of:in:inspect:)`` made, as much of it as this rank holds, in canonical order.
+  package var gradientSum: Vector { arena.elements(plan.gradientSum) }
+
+  /// What this rank updates, parameters and gradients.
+  package var updatedParts: [Optimizer.Part] {
+    guard let sum = accumulator?.sum else { return [] }
+    return plan.shards.updated.flatMap { range in
+      sum.parts.compactMap { $0.clamped(to: range) }.map { part in
+        (parameters: Vector(rebasing: parameters[part.elements]), gradient: part.values)
+      }
+    }
+  }
 
   /// - Precondition: the plan has an optimizer.
-  func makeOptimizer() -> Optimizer {
+  package func makeOptimizer() -> Optimizer {
     guard let configuration = plan.optimizer, let buffers = plan.optimizerState else {
       preconditionFailure("a replica planned without an optimizer")
     }
@@ -13,7 +23,9 @@ extension ModelReplica {
   }
 
   /// Rank 0 reads the model directory, or draws a fresh model; the others get its parameters, bit for bit. Collective.
-  package func loadParameters(from directory: String?, key: RandomKey, communicator: Communicator) throws {
+  package func loadParameters(
+    from directory: String?, key: RandomKey, communicator: Communicator, exchange: ModelStateExchange? = nil
+  ) throws {
     try communicator.agree("model") {
       guard communicator.rank == 0 else { return }
       if let directory {
@@ -23,11 +35,11 @@ extension ModelReplica {
         plan.layout.initialise(parameters, plan.model, from: source)
       }
     }
-    try communicator.broadcast(parameters)
+    if let exchange { try exchange.broadcast(parameters) } else { try communicator.broadcast(parameters) }
   }
 
   /// A number that differs, all but surely, where one bit of the parameters differs (FNV-1a over 32-bit words).
-  func parametersChecksum() -> Int {
+  package func parametersChecksum() -> Int {
     var hash: UInt64 = 0xcbf2_9ce4_8422_2325
     parameters.withMemoryRebound(to: UInt32.self) { words in
       for word in words { hash = (hash ^ UInt64(word)) &* 0x100_0000_01b3 }

@@ -2,6 +2,8 @@
 package final class ModelReplica {
   package let plan: ReplicaPlan
   package let arena: MemoryArena
+  /// What the ranks of a node share; nil where they share nothing.
+  private let windows: NodeWindows?
   /// `[P]` in canonical order.
   package let parameters: Vector
   package let transformer: Transformer
@@ -10,44 +12,60 @@ package final class ModelReplica {
   private var microbatch: Microbatch
 
   /// Allocates what the plan says. The parameters are 0.
-  package init(_ plan: ReplicaPlan) throws {
+  ///
+  /// - Parameter windows: as the plan's sharding needs them.
+  package init(_ plan: ReplicaPlan, windows: NodeWindows? = nil) throws {
+    precondition((plan.shards.sharding == .node) == (windows != nil), "windows for \(plan.shards.sharding)")
     self.plan = plan
+    self.windows = windows
     // A rank's matrix products run on one core: the launcher gave the others to other ranks.
     MatrixProducts.setThreadCount(1)
     let arena = try MemoryArena(plan.memory)
     self.arena = arena
-    parameters = arena.elements(plan.parameters)
+    parameters = windows?.parameters ?? arena.elements(plan.parameters)
     transformer = Transformer(plan.model, parameters: parameters, buffers: plan.transformer, in: arena)
     microbatch = Microbatch(plan.capacity, plan.microbatch, in: arena)
-    accumulator = Self.accumulator(plan, transformer: transformer, in: arena)
+    accumulator = Self.accumulator(plan, transformer: transformer, windows: windows, in: arena)
   }
 
   private static func accumulator(
-    _ plan: ReplicaPlan, transformer: Transformer, in arena: MemoryArena
+    _ plan: ReplicaPlan, transformer: Transformer, windows: NodeWindows?, in arena: MemoryArena
   ) -> (any GradientAccumulator)? {
-    let sum = arena.elements(plan.gradientSum)
-    guard let base = sum.baseAddress, !sum.isEmpty else { return nil }
+    guard plan.computesGradients else { return nil }
     let extents = plan.layout.extents
+    let sum = gradientSum(plan, windows: windows, in: arena)
     let workspace = workspace(plan, in: arena)
     let factors = {
       ClipFactors(
         clipping: plan.clipping, maxGradNorm: plan.maxGradNorm, tensors: plan.layout.count, buffers: plan.factors,
         in: arena)
     }
-    let slab = TensorSlab(base, extents: extents)
     switch plan.mode {
-    case .standard: return StandardGradients(sum: slab, workspace: workspace)
+    case .standard: return StandardGradients(sum: sum, workspace: workspace)
     case .hooks:
       let gradients = arena.elements(plan.examples).baseAddress!
       let examples = (0..<plan.exampleCount).map {
         TensorSlab(gradients + $0 * plan.layout.totalCount, extents: extents)
       }
-      return HookGradients(sum: slab, examples: examples, factors: factors(), workspace: workspace)
+      return HookGradients(
+        sum: sum, examples: examples, layers: plan.layout.layers, factors: factors(), workspace: workspace)
     case .ghost:
       return GhostGradients(
-        sum: slab, factors: factors(), tiedTensor: transformer.tiedTensor, headTensor: transformer.headTensor,
+        sum: sum, extents: extents, factors: factors(), tiedTensor: transformer.tiedTensor, headTensor: transformer.headTensor,
         buffers: plan.ghost, workspace: workspace, in: arena)
     }
+  }
+
+  private static func gradientSum(
+    _ plan: ReplicaPlan, windows: NodeWindows?, in arena: MemoryArena
+  ) -> any GradientSum {
+    let floats = arena.elements(plan.gradientSum)
+    let extents = plan.layout.extents
+    guard let windows, let pieces = plan.shards.pieces else {
+      return WholeGradientSum(TensorSlab(floats.baseAddress!, extents: extents))
+    }
+    return NodeGradientSum(
+      pieces: pieces, extents: extents, window: windows.exchange, slice: floats, owner: plan.shards.owner)
   }
 
   private static func workspace(_ plan: ReplicaPlan, in arena: MemoryArena) -> GradientWorkspace {
@@ -86,10 +104,20 @@ package final class ModelReplica {
     of units: some Sequence<Int>, in dataset: TokenizedDataset,
     inspect: (Microbatch, ClipFactors?) -> Void = { _, _ in }
   ) -> Totals {
+    accumulateGradients(ofMicrobatches: microbatches(of: units, in: dataset), in: dataset, inspect: inspect)
+  }
+
+  /// Sets the gradient sum to that of some microbatches, given by their units. One without units computes nothing, and meets the
+  /// ranks that share the sum.
+  package func accumulateGradients(
+    ofMicrobatches microbatches: [[Int]], in dataset: TokenizedDataset,
+    inspect: (Microbatch, ClipFactors?) -> Void = { _, _ in }
+  ) -> Totals {
     guard let accumulator else { preconditionFailure("a replica planned without gradients") }
     accumulator.beginBatch()
     var totals = Totals()
-    forEachMicrobatch(of: units, in: dataset) { batch in
+    for units in microbatches {
+      let batch = fill(units, of: dataset)
       step(batch, accumulator)
       totals.microbatches += 1
       totals.examples += batch.records.count
@@ -116,7 +144,8 @@ package final class ModelReplica {
   /// Loss over some records, weighted by target: sum in nats, and the number of targets.
   package func loss(of units: some Sequence<Int>, in dataset: TokenizedDataset) -> (sum: Double, targets: Int) {
     var result = (sum: 0.0, targets: 0)
-    forEachMicrobatch(of: units, in: dataset) { batch in
+    for units in microbatches(of: units, in: dataset) {
+      let batch = fill(units, of: dataset)
       transformer.losses(of: batch)
       result.sum += batch.losses.reduce(0, +)
       result.targets += batch.rowCount
@@ -132,19 +161,25 @@ package final class ModelReplica {
     return transformer.lastLogits(of: microbatch)
   }
 
-  /// Packs records until the next one doesn't fit.
-  private func forEachMicrobatch(
-    of units: some Sequence<Int>, in dataset: TokenizedDataset, _ body: (Microbatch) -> Void
-  ) {
-    microbatch.removeAll()
+  /// Units by microbatch: records one after the other, until the next one doesn't fit.
+  package func microbatches(of units: some Sequence<Int>, in dataset: TokenizedDataset) -> [[Int]] {
+    var groups: [[Int]] = []
+    var rows = 0
     for unit in units {
-      if !microbatch.hasRoom(for: dataset.targetCount(of: unit)) {
-        body(microbatch)
-        microbatch.removeAll()
+      let count = dataset.targetCount(of: unit)
+      if groups.isEmpty || groups[groups.count - 1].count == plan.capacity.examples || rows + count > plan.capacity.rows {
+        groups.append([])
+        rows = 0
       }
-      microbatch.append(unit: unit, of: dataset)
+      groups[groups.count - 1].append(unit)
+      rows += count
     }
-    if !microbatch.records.isEmpty { body(microbatch) }
+    return groups
+  }
+
+  private func fill(_ units: [Int], of dataset: TokenizedDataset) -> Microbatch {
     microbatch.removeAll()
+    for unit in units { microbatch.append(unit: unit, of: dataset) }
+    return microbatch
   }
 }

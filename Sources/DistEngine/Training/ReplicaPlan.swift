@@ -8,6 +8,7 @@ package struct ReplicaPlan {
   package let capacity: Microbatch.Capacity
   package let optimizer: OptimizerConfiguration?
   package let choices: Choices
+  package let shards: ShardPlan
   package private(set) var memory = MemoryPlan()
 
   /// Where several ways give the same result: which one. nil leaves it to the plan.
@@ -34,6 +35,7 @@ package struct ReplicaPlan {
     return { _, _, _ in method }
   }
 
+  package let computesGradients: Bool
   let parameters, gradientSum: MemoryPlan.BufferID
   /// `[b, P]`, in `hooks`.
   let examples: MemoryPlan.BufferID
@@ -54,10 +56,11 @@ package struct ReplicaPlan {
   ///   - maxGradNorm: C, for the private modes.
   ///   - optimizer: nil where no update is made (`inspect`).
   ///   - computesGradients: false for a forward pass alone (`evaluate`, `generate`).
+  ///   - shards: what of the model's state this rank holds; nil: all of it.
   package init(
     model: ModelConfiguration, mode: TrainingMode, clipping: Clipping = .flat, maxGradNorm: Double = 1,
     capacity: Microbatch.Capacity, optimizer: OptimizerConfiguration?, computesGradients: Bool = true,
-    choices: Choices = Choices()
+    choices: Choices = Choices(), shards: ShardPlan? = nil
   ) {
     self.choices = choices
     self.model = model
@@ -66,11 +69,18 @@ package struct ReplicaPlan {
     self.maxGradNorm = maxGradNorm
     self.capacity = capacity
     self.optimizer = optimizer
+    self.computesGradients = computesGradients
     layout = ParameterLayout(model)
     let count = layout.totalCount
+    let shards = shards ?? ShardPlan(layout)
+    self.shards = shards
+    let isShared = shards.sharding == .node
     var plan = MemoryPlan()
-    parameters = plan.add("parameters", .parameters, count: count)
-    gradientSum = plan.add("gradient sum", .gradients, count: computesGradients ? count : 0)
+    parameters = plan.add("parameters", .parameters, count: count, placement: isShared ? .node : .rank)
+    let summed = isShared ? shards.updatedCount : count
+    gradientSum = plan.add("gradient sum", .gradients, count: computesGradients ? summed : 0)
+    _ = plan.add(
+      "gradient exchange", .communication, count: shards.windowByteCount, of: UInt8.self, placement: .window)
     let materialised = mode == .hooks && computesGradients ? capacity.examples : 0
     exampleCount = materialised
     examples = plan.add("gradients of the examples", .perExampleGradients, count: materialised * count)
@@ -80,8 +90,11 @@ package struct ReplicaPlan {
     let keeps =
       isFlatGhost && capacity.examples == 1
       && (choices.keepsOnlyExample
-        ?? Self.canKeepOnlyExample(model: model, capacity: capacity, optimizer: optimizer, choices: choices))
-    let logits = choices.logits ?? Self.logitStorage(model, capacity: capacity, bookKeeps: isGhost && !keeps)
+        ?? Self.canKeepOnlyExample(
+          model: model, capacity: capacity, optimizer: optimizer, choices: choices, shards: shards.ofFirstRank(layout)))
+    // Where ranks share a sum, a layer's gradient is added once a microbatch: chunks of the head would each be exchanged as a whole.
+    let logits =
+      isShared ? .whole : choices.logits ?? Self.logitStorage(model, capacity: capacity, bookKeeps: isGhost && !keeps)
     transformer = TransformerBuffers(
       model, capacity: capacity,
       options: TransformerBuffers.Options(
@@ -94,7 +107,7 @@ package struct ReplicaPlan {
       model: model, layout: layout, rows: isGhost ? capacity.rows : 0,
       headGradientCount: isGhost && logits != .whole ? model.vocabularySize * model.width : 0, keeps: keeps,
       in: &plan)
-    optimizerState = optimizer.map { Optimizer.Buffers($0, count: count, in: &plan) }
+    optimizerState = optimizer.map { Optimizer.Buffers($0, count: shards.updatedCount, in: &plan) }
     workspace = Self.workspace(
       model, capacity: capacity, isGhost: isGhost, logits: logits, in: &plan)
     memory = plan
@@ -109,12 +122,14 @@ package struct ReplicaPlan {
   /// Whether keeping the only example's gradient stays within the budget: it shares its memory with activations, of which there
   /// are enough where records are long.
   private static func canKeepOnlyExample(
-    model: ModelConfiguration, capacity: Microbatch.Capacity, optimizer: OptimizerConfiguration?, choices: Choices
+    model: ModelConfiguration, capacity: Microbatch.Capacity, optimizer: OptimizerConfiguration?, choices: Choices,
+    shards: ShardPlan
   ) -> Bool {
     let bytes = { (mode: TrainingMode) -> Double in
       var choices = choices
       choices.keepsOnlyExample = true
-      let plan = ReplicaPlan(model: model, mode: mode, capacity: capacity, optimizer: optimizer, choices: choices)
+      let plan = ReplicaPlan(
+        model: model, mode: mode, capacity: capacity, optimizer: optimizer, choices: choices, shards: shards)
       return Double(plan.memory.layout().byteCount)
     }
     return bytes(.ghost) <= memoryBudget * bytes(.standard)

@@ -29,6 +29,8 @@ struct RunDescription: Encodable {
   let targetDelta: Double?
   let accountant: String?
   let optimizer: Optimizer
+  let sharding: Sharding
+  let noisePlacement: NoisePlacement
   let reproducible: Bool
   let plannedBytes: Int
   /// With a public N₀, keys that are of the private data.
@@ -85,6 +87,8 @@ struct RunDescription: Encodable {
     accountant = setup.privacy?.accountant.rawValue
     optimizer = Self.optimizer(configuration)
     reproducible = configuration.seed != nil
+    sharding = overview.sharding
+    noisePlacement = overview.noise
     plannedBytes = overview.plannedBytes
     computedWithoutNoise =
       configuration.datasetSize == nil || setup.privacy == nil

@@ -164,7 +164,7 @@ extension SelfTest {
     let sigma = 1.7
     let values = AlignedBuffer<Float>(count: count)
     let sum = ClippedGradientSum(
-      gradient: TensorSlab(values.base, extents: [.init(offset: 0, rows: 1, columns: count)]), maxGradNorm: 2)
+      WholeGradientSum(TensorSlab(values.base, extents: [.init(offset: 0, rows: 1, columns: count)])), maxGradNorm: 2)
     let source = GaussianSource(RandomKey(seed: 11).subKey(for: .noise))
     GaussianMechanism(noiseMultiplier: sigma, source: source).addNoise(to: sum, step: 3)
     let expected = (sigma * 2) * (sigma * 2)

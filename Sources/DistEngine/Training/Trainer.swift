@@ -5,6 +5,7 @@ import PrivacyAccounting
 public final class Trainer {
   private let setup: TrainingSetup
   private let environment: MPIEnvironment
+  private let exchange: ModelStateExchange
   private let replica: ModelReplica
   private let key: RandomKey
   private let directory: RunDirectory?
@@ -32,15 +33,16 @@ public final class Trainer {
       try communicator.rank == 0 ? configuration.output.map(RunDirectory.init(creating:)) : nil
     }
     self.directory = directory
-    replica = try communicator.agree("memory") {
-      try ModelReplica(
-        ReplicaPlan(
-          model: setup.model, mode: configuration.mode, clipping: configuration.clipping,
-          maxGradNorm: configuration.maxGradNorm, capacity: setup.capacity, optimizer: configuration.optimizer))
-    }
+    let shards = configuration.performance.shards(setup.model.parameterLayout, topology: environment.topology)
+    let plan = ReplicaPlan(
+      model: setup.model, mode: configuration.mode, clipping: configuration.clipping,
+      maxGradNorm: configuration.maxGradNorm, capacity: setup.capacity, optimizer: configuration.optimizer, shards: shards)
+    exchange = try ModelStateExchange(shards, parameterCount: setup.model.parameterCount, environment: environment)
+    let windows = exchange.windows
+    replica = try communicator.agree("memory") { try ModelReplica(plan, windows: windows) }
     key = try communicator.sharedKey(seed: configuration.seed)
     try replica.loadParameters(
-      from: setup.modelDirectory, key: key, communicator: communicator)
+      from: setup.modelDirectory, key: key, communicator: communicator, exchange: exchange)
   }
 
   /// Runs every step, evaluates, writes the model; collective.
@@ -84,7 +86,7 @@ public final class Trainer {
             random: CounterRandom(key.subKey(for: .shuffle))))
       }
     return TrainingStep(
-      replica: replica, communicator: environment.world, dataset: setup.training, sampler: BatchSampler(sampler),
+      replica: replica, communicator: environment.world, exchange: exchange, dataset: setup.training, sampler: BatchSampler(sampler),
       mechanism: setup.privacy.map {
         GaussianMechanism(noiseMultiplier: $0.noiseMultiplier, source: GaussianSource(key.subKey(for: .noise)))
       },
@@ -164,7 +166,8 @@ public final class Trainer {
       usableCores: ProcessorAffinity.usableCores, parameters: setup.model.parameterCount,
       trainingRecords: setup.training.count, evaluationRecords: setup.evaluation?.count ?? 0,
       longestRecord: setup.training.longestSequence, steps: setup.steps, expectedBatchSize: setup.configuration.batchSize,
-      privacy: setup.privacy, warnings: PrivacyStatement.warnings(setup), plannedBytes: replica.arena.layout.byteCount,
+      privacy: setup.privacy, warnings: PrivacyStatement.warnings(setup), plannedBytes: replica.plan.memory.byteCountOfRank,
+      sharding: exchange.plan.sharding, noise: exchange.plan.noise,
       unigramEntropy: setup.configuration.data == Corpus.builtinName
         ? setup.evaluation?.unigramEntropy : nil)
   }
@@ -200,7 +203,7 @@ public final class Trainer {
       secondsPerToken: tokens > 0 ? seconds / Double(tokens) : 0,
       peakRssMb: try communicator.allgather(MemoryMeter.peakResidentBytes).map(megabytes),
       nodePssMb: leaders.filter { $0 >= 0 }.map(megabytes),
-      plannedMb: try communicator.allgather(replica.arena.layout.byteCount).map(megabytes),
+      plannedMb: try communicator.allgather(replica.plan.memory.byteCountOfRank).map(megabytes),
       parameters: setup.model.parameterCount, parametersL2: RowKernels.squaredNorm(replica.parameters).squareRoot(),
       output: setup.configuration.output)
   }

@@ -141,6 +141,10 @@ extension TrainingConfiguration {
     if sampler == .shuffle && mode.isPrivate {
       throw .conflictingOptions("--sampler shuffle is for --mode standard alone: a shuffled batch has no privacy amplification by sampling")
     }
+    if let sharding = performance.sharding, sharding != .none, performance.noise == .rank0 {
+      throw .conflictingOptions(
+        "--noise rank0: no rank holds the sum with --shard \(sharding.rawValue); leave it out, or use --shard none")
+    }
     if mode == .standard && noise != nil {
       throw .conflictingOptions("--mode standard adds no noise: leave out --noise-multiplier and --target-epsilon, or use --mode ghost")
     }

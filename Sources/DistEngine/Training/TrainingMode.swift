@@ -14,9 +14,20 @@ public enum TrainingMode: String, Codable, CaseIterable, Sendable {
 public struct PerformanceOptions: Sendable, Equatable {
   /// Examples in a microbatch; nil chooses by rows.
   public var microbatch: Int?
+  /// nil chooses by the ranks that share a node.
+  public var sharding: Sharding?
+  /// nil: `rank0` where the state isn't sharded, else `sharded`.
+  public var noise: NoisePlacement?
 
   public init(microbatch: Int? = nil) {
     self.microbatch = microbatch
+  }
+
+  /// What is left open decided by who shares a node with whom. Noise that rank 0 has to draw needs a sum that rank 0 holds.
+  func shards(_ layout: ParameterLayout, topology: NodeTopology) -> ShardPlan {
+    let sharding = sharding ?? (noise == .rank0 ? .none : .automatic(topology))
+    return ShardPlan(
+      layout, sharding: sharding, noise: noise ?? (sharding == .none ? .rank0 : .sharded), topology: topology)
   }
 
   /// Rows that keep matrix products efficient: with more, their speed hardly grows.

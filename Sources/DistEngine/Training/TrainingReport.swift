@@ -95,6 +95,8 @@ public struct TrainingOverview: Sendable {
   public let privacy: PrivacyParameters?
   public let warnings: [String]
   public let plannedBytes: Int
+  public let sharding: Sharding
+  public let noise: NoisePlacement
   /// Entropy of the held-out targets' unigram distribution in nats, for the built-in corpus: what a model that knows only how
   /// often each byte occurs can reach at best.
   public let unigramEntropy: Double?

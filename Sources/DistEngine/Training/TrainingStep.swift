@@ -10,6 +10,7 @@ import Foundation
 struct TrainingStep: ~Copyable {
   let replica: ModelReplica
   let communicator: Communicator
+  let exchange: ModelStateExchange
   let dataset: TokenizedDataset
   var sampler: BatchSampler
   /// nil where nothing is private.
@@ -25,10 +26,10 @@ struct TrainingStep: ~Copyable {
     let waited = communicator.activity.seconds
     try charge(step)
     let units = sample(step)
-    var totals = replica.accumulateGradients(of: units, in: dataset)
+    var totals = try accumulate(units)
     addNoise(step)
     try reduce()
-    update(step)
+    try update(step)
     try totals.reduce(over: communicator)
     return StepReport(
       step: step, totals: totals, learningRate: schedule.rate(step: step),
@@ -44,21 +45,29 @@ struct TrainingStep: ~Copyable {
     sampler.share(ofStep: step, rank: communicator.rank, ranks: communicator.size)
   }
 
-  /// Rank 0 adds the noise to its own partial sum, once for the whole batch.
+  /// Forward, backward, norms, clip factors, weighted sum of each microbatch. Ranks that share a sum run as many microbatches.
+  private func accumulate(_ units: [Int]) throws -> ModelReplica.Totals {
+    var microbatches = replica.microbatches(of: units, in: dataset)
+    let count = try exchange.agreedMicrobatchCount(microbatches.count)
+    microbatches += [[Int]](repeating: [], count: count - microbatches.count)
+    return replica.accumulateGradients(ofMicrobatches: microbatches, in: dataset)
+  }
+
+  /// Adds the noise to partial sums, once for the whole batch: each element's on the one rank whose part of the plan it is.
   private func addNoise(_ step: Int) {
-    guard communicator.rank == 0, let mechanism else { return }
+    guard let mechanism else { return }
     guard let sum = replica.accumulator?.clippedSum else { preconditionFailure("noise for a sum that isn't clipped") }
-    mechanism.addNoise(to: sum, step: step)
+    mechanism.addNoise(to: sum, step: step, elements: exchange.plan.noiseElements)
   }
 
   private func reduce() throws {
-    try communicator.allreduceSum(replica.gradientSum)
+    try exchange.reduce(replica.gradientSum)
   }
 
-  private mutating func update(_ step: Int) {
+  private mutating func update(_ step: Int) throws {
     optimizer.update(
-      parameters: replica.parameters, gradient: replica.gradientSum, gradientScale: 1 / Double(expectedBatchSize),
-      learningRate: schedule.rate(step: step))
+      replica.updatedParts, gradientScale: 1 / Double(expectedBatchSize), learningRate: schedule.rate(step: step))
+    try exchange.publish(replica.parameters)
   }
 }
 

@@ -1,0 +1,47 @@
+/// Where a batch's summed gradient grows, layer by layer.
+package protocol GradientSum: AnyObject {
+  /// What of the sum this rank holds, in canonical order.
+  var parts: [GradientPart] { get }
+
+  /// Starts a batch: the sum is 0.
+  func clear()
+
+  /// Adds to the sum what `body` gives its targets, in one or more calls: together they cover the layer that `tensor` belongs to.
+  ///
+  /// Where several ranks share a sum, this is collective over them: they add the same layers in the same order, whatever their data.
+  func add(layerOf tensor: Int, _ body: (GradientTarget) -> Void)
+}
+
+/// Consecutive elements of a sum.
+package struct GradientPart {
+  /// Floats of the canonical order.
+  package let elements: Range<Int>
+  package let values: Vector
+
+  package init(elements: Range<Int>, values: Vector) {
+    precondition(elements.count == values.count, "\(values.count) values for \(elements.count) elements")
+    self.elements = elements
+    self.values = values
+  }
+
+  /// What of the part lies within `range`; nil where nothing does.
+  package func clamped(to range: Range<Int>) -> GradientPart? {
+    let common = elements.clamped(to: range)
+    guard !common.isEmpty else { return nil }
+    let first = common.lowerBound - elements.lowerBound
+    return GradientPart(elements: common, values: Vector(rebasing: values[first..<first + common.count]))
+  }
+}
+
+/// A sum that is one rank's own, as a whole: `[P]` in canonical order.
+package final class WholeGradientSum: GradientSum {
+  private let target: GradientTarget
+
+  package init(_ slab: TensorSlab) { target = GradientTarget(addingTo: slab) }
+
+  package var parts: [GradientPart] { [GradientPart(elements: target.range, values: target.slab.all)] }
+
+  package func clear() { target.slab.all.update(repeating: 0) }
+
+  package func add(layerOf tensor: Int, _ body: (GradientTarget) -> Void) { body(target) }
+}

@@ -1,0 +1,78 @@
+/// Memory that the ranks of a node share: parameters, and the window in which gradients are exchanged.
+package struct NodeWindows {
+  private let parameterWindow: SharedWindow
+  package let exchange: SharedWindow
+
+  /// Collective over the node.
+  init(_ plan: ShardPlan, parameterCount: Int, node: Communicator) throws {
+    // The first rank's part is the model; the others read and write it there.
+    let bytes = parameterCount * MemoryLayout<Float>.stride
+    parameterWindow = try SharedWindow(byteCount: node.rank == 0 ? bytes : 0, communicator: node)
+    exchange = try SharedWindow(byteCount: plan.windowByteCount, communicator: node)
+  }
+
+  /// `[P]`
+  var parameters: Vector { parameterWindow.elements(ofRank: 0) }
+
+  /// Collective: what a rank has written of the parameters is seen by the node's others.
+  func publishParameters() throws { try parameterWindow.fence() }
+}
+
+/// How the ranks of a job bring the parts of the model's state together: gradients into sums, updated parameters to everyone.
+package struct ModelStateExchange {
+  package let plan: ShardPlan
+  private let world: Communicator
+  private let node: Communicator
+  /// The ranks that own this rank's slice on the other nodes, this one included; nil on a rank that owns none. Among them the owners of
+  /// the first slice, who speak for their nodes.
+  private let peers: Communicator?
+  package let windows: NodeWindows?
+
+  /// Collective over the job.
+  package init(_ plan: ShardPlan, parameterCount: Int, environment: MPIEnvironment) throws {
+    self.plan = plan
+    world = environment.world
+    node = environment.node
+    guard plan.sharding == .node else {
+      (peers, windows) = (nil, nil)
+      return
+    }
+    peers = try world.split(color: plan.owner, key: world.rank)
+    windows = try NodeWindows(plan, parameterCount: parameterCount, node: node)
+  }
+
+  /// Microbatches that this rank has to run: where ranks share a sum, as many as the rank of its node that has the most.
+  package func agreedMicrobatchCount(_ count: Int) throws -> Int {
+    plan.sharding == .node ? try node.allreduceMax(count) : count
+  }
+
+  /// Sums over the ranks what each has summed over its records. Then every rank has the sum of the elements that it updates.
+  package func reduce(_ sum: Vector) throws {
+    switch plan.sharding {
+    case .none: try world.allreduceSum(sum)
+    case .optimizer:
+      for (owner, slice) in plan.slices.enumerated() { try world.reduceSum(Vector(rebasing: sum[slice]), to: owner) }
+    case .node:
+      if let peers, peers.size > 1 { try peers.allreduceSum(sum) }
+    }
+  }
+
+  /// Gives every rank the parameters that each has updated.
+  package func publish(_ parameters: Vector) throws {
+    switch plan.sharding {
+    case .none: break
+    case .optimizer:
+      for (owner, slice) in plan.slices.enumerated() {
+        try world.broadcast(Vector(rebasing: parameters[slice]), from: owner)
+      }
+    case .node: try windows?.publishParameters()
+    }
+  }
+
+  /// Gives every rank rank 0's parameters, bit for bit.
+  func broadcast(_ parameters: Vector) throws {
+    guard plan.sharding == .node else { return try world.broadcast(parameters) }
+    if node.rank == 0, let peers { try peers.broadcast(parameters) }
+    try windows?.publishParameters()
+  }
+}

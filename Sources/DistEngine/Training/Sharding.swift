@@ -1,0 +1,102 @@
+/// How the ranks of a job divide the model's state: parameters, gradient sum, optimizer state.
+public enum Sharding: String, Codable, CaseIterable, Sendable {
+  /// Every rank holds all of it; gradients are summed over the ranks by an allreduce.
+  case none
+  /// Every rank holds parameters and gradient sum; the optimizer's state is in slices, one a rank (ZeRO stage 1: Rajbhandari et al. 2020,
+  /// arXiv 1910.02054v3, §5.1).
+  case optimizer
+  /// Parameters once a node, in memory that its ranks share; gradient sum and optimizer state in slices, one a rank of the node.
+  case node
+}
+
+/// Which ranks draw the noise of a step. The numbers are the same.
+public enum NoisePlacement: String, Codable, CaseIterable, Sendable {
+  /// Rank 0 draws all of it.
+  case rank0
+  /// Each rank draws that of its own slice.
+  case sharded
+}
+
+/// What of the model's state one rank of a job holds, draws and updates.
+package struct ShardPlan: Sendable {
+  package let sharding: Sharding
+  package let noise: NoisePlacement
+  /// Elements, in canonical order, whose noise this rank draws, as far as it holds them.
+  package let noiseElements: Range<Int>
+  /// Elements that this rank updates, in canonical order; its part of the optimizer's state.
+  package let updated: [Range<Int>]
+  /// `optimizer`: the slice of every rank. Else empty.
+  package let slices: [Range<Int>]
+  /// `node`: how gradients are exchanged, and which of the owners this rank is (nil: none).
+  package let pieces: ParameterPieces?
+  package let owner: Int?
+  private let topology: NodeTopology
+  private let pieceCapacity: Int
+
+  /// Floats of a piece: two of them are a rank's 64 MB of the window.
+  package static let pieceCapacity = 8 << 20
+
+  /// One rank alone, or one that shares nothing.
+  package init(_ layout: ParameterLayout) {
+    self.init(layout, sharding: .none, noise: .rank0, topology: NodeTopology(rank: 0, nodeOfRank: [0], hosts: [""]))
+  }
+
+  /// - Parameters:
+  ///   - noise: `sharded` where the sharding isn't `none`.
+  ///   - topology: of the job, as this rank sees it.
+  ///   - pieceCapacity: floats of the largest piece in which the ranks of a node exchange gradients.
+  package init(
+    _ layout: ParameterLayout, sharding: Sharding, noise: NoisePlacement, topology: NodeTopology,
+    pieceCapacity: Int = ShardPlan.pieceCapacity
+  ) {
+    precondition(sharding == .none || noise == .sharded, "the noise of a sharded sum is drawn in slices")
+    self.sharding = sharding
+    self.noise = noise
+    self.topology = topology
+    self.pieceCapacity = pieceCapacity
+    let (count, ranks) = (layout.totalCount, topology.nodeOfRank.count)
+    // Even bounds: normals come in pairs.
+    let slices = (0..<ranks).map { count * $0 / ranks / 2 * 2..<($0 + 1 == ranks ? count : count * ($0 + 1) / ranks / 2 * 2) }
+    switch sharding {
+    case .none:
+      (pieces, owner, updated) = (nil, nil, [0..<count])
+      self.slices = []
+      let all = topology.rank == 0 ? 0..<count : 0..<0
+      noiseElements = noise == .sharded ? slices[topology.rank] : all
+    case .optimizer:
+      (pieces, owner, updated) = (nil, nil, [slices[topology.rank]])
+      self.slices = slices
+      noiseElements = slices[topology.rank]
+    case .node:
+      // Nodes may have different numbers of ranks: slices are those of the smallest, so that every slice is at home on every node.
+      let owners = topology.ranksPerNode.min() ?? 1
+      let pieces = ParameterPieces(layout, capacity: pieceCapacity, owners: owners)
+      let owner = topology.localRank < owners ? topology.localRank : nil
+      (self.pieces, self.owner) = (pieces, owner)
+      updated = owner.map { pieces.slice(ofOwner: $0).filter { !$0.isEmpty } } ?? []
+      self.slices = []
+      // The sum over nodes comes after: one node's owners draw.
+      noiseElements = topology.nodeIndex == 0 ? 0..<count : 0..<0
+    }
+  }
+
+  /// The plan of rank 0, whose slice is as large as any: for choices that all ranks must make alike.
+  func ofFirstRank(_ layout: ParameterLayout) -> ShardPlan {
+    ShardPlan(
+      layout, sharding: sharding, noise: noise,
+      topology: NodeTopology(rank: 0, nodeOfRank: topology.nodeOfRank, hosts: topology.hosts), pieceCapacity: pieceCapacity)
+  }
+
+  /// Floats of optimizer state a moment.
+  package var updatedCount: Int { updated.reduce(0) { $0 + $1.count } }
+
+  /// Bytes of this rank's own in the window in which gradients are exchanged.
+  package var windowByteCount: Int { pieces.map(NodeGradientSum.windowByteCount) ?? 0 }
+}
+
+extension Sharding {
+  /// What `auto` stands for: `node` where ranks share a node, else `none`.
+  package static func automatic(_ topology: NodeTopology) -> Sharding {
+    topology.ranksPerNode.contains { $0 > 1 } ? .node : .none
+  }
+}

@@ -1,0 +1,116 @@
+import DistEngine
+import Foundation
+
+/// A batch's gradient sum, noise and update in every sharding and mode, against the same on one rank: the records are dealt out unevenly,
+/// so that some ranks run empty microbatches, and pieces are far smaller than a matrix.
+struct ShardedSumChecks {
+  let environment: MPIEnvironment
+  /// Added to every expected parameter: 0, or enough to show that the checks can fail.
+  let shift: Double
+
+  private struct Case {
+    let mode: TrainingMode
+    let clipping: Clipping
+    let tied: Bool
+    let microbatch: Int
+    let sharding: Sharding
+    let noise: NoisePlacement
+    let pieceCapacity: Int
+
+    var name: String {
+      "\(sharding.rawValue) noise \(noise.rawValue), \(mode.rawValue) \(clipping.rawValue), \(tied ? "tied" : "untied"), b \(microbatch), pieces of \(pieceCapacity)"
+    }
+  }
+
+  private var cases: [Case] {
+    var cases: [Case] = []
+    for (mode, clipping) in [(TrainingMode.standard, Clipping.flat), (.hooks, .flat), (.hooks, .perLayer), (.ghost, .flat), (.ghost, .perLayer)] {
+      for tied in [true, false] {
+        for (microbatch, capacity) in [(1, 16), (3, 1000), (3, 1 << 20)] {
+          cases.append(
+            Case(mode: mode, clipping: clipping, tied: tied, microbatch: microbatch, sharding: .node, noise: .sharded, pieceCapacity: capacity))
+        }
+        cases.append(
+          Case(mode: mode, clipping: clipping, tied: tied, microbatch: 3, sharding: .optimizer, noise: .sharded, pieceCapacity: 16))
+        cases.append(
+          Case(mode: mode, clipping: clipping, tied: tied, microbatch: 3, sharding: .none, noise: .sharded, pieceCapacity: 16))
+      }
+    }
+    return cases
+  }
+
+  /// Runs all; rank 0 prints a line each.
+  func run() throws -> Int32 {
+    var failures = 0
+    for test in cases {
+      let layout = try Self.model(tied: test.tied).parameterLayout
+      let alone = ShardPlan(layout)
+      let expected = try steps(test, alone, exchange: nil).map { $0 + shift }
+      let plan = ShardPlan(
+        layout, sharding: test.sharding, noise: test.noise, topology: environment.topology, pieceCapacity: test.pieceCapacity)
+      let exchange = try ModelStateExchange(plan, parameterCount: layout.totalCount, environment: environment)
+      let distance = try Self.distance(steps(test, plan, exchange: exchange), expected)
+      // Sums in another order: a few units in the last place of a float. A rank left out, or noise added twice, is of order 1.
+      let problems = try environment.world.allgather(distance < 1e-5 ? "" : "parameters differ by \(distance)")
+      let failed = problems.firstIndex { !$0.isEmpty }
+      if environment.world.rank == 0 { print(failed.map { "failed \(test.name): rank \($0): \(problems[$0])" } ?? "ok \(test.name)") }
+      failures += failed == nil ? 0 : 1
+    }
+    return failures == 0 ? 0 : 1
+  }
+
+  private static func model(tied: Bool) throws -> ModelConfiguration {
+    try ModelConfiguration(
+      vocabularySize: 257, positions: 24, width: 12, layers: 2, heads: 2, innerWidth: 36, tiedEmbeddings: tied, initializerRange: 0.3)
+  }
+
+  private static let dataset = TokenizedDataset(
+    RecordStore(["", "aaaaaaaaaaaa", "x", "abababab", "the quick brown fox", "hello", "hello", "zyxwvut", "aab"]),
+    tokenizer: ByteTokenizer(), longestSequence: 24)
+
+  /// Three steps of SGD with momentum and noise: the parameters afterwards, less those before.
+  ///
+  /// - Parameter exchange: nil runs all records on this rank.
+  private func steps(_ test: Case, _ plan: ShardPlan, exchange: ModelStateExchange?) throws -> [Double] {
+    let model = try Self.model(tied: test.tied)
+    let replica = try ModelReplica(
+      ReplicaPlan(
+        model: model, mode: test.mode, clipping: test.clipping, maxGradNorm: 0.5,
+        capacity: Microbatch.Capacity(examples: test.microbatch, rows: test.microbatch * 24, positions: 24),
+        optimizer: .sgd(momentum: 0.9, weightDecay: 0), shards: plan),
+      windows: exchange?.windows)
+    let key = RandomKey(seed: 5)
+    let mechanism = GaussianMechanism(noiseMultiplier: 0.1, source: GaussianSource(key.subKey(for: .noise)))
+    try replica.loadParameters(from: nil, key: key, communicator: environment.world, exchange: exchange)
+    let before = replica.parameters.map(Double.init)
+    var optimizer = replica.makeOptimizer()
+    for step in 0..<3 {
+      var microbatches = replica.microbatches(of: share(exchange == nil), in: Self.dataset)
+      if let exchange {
+        let count = try exchange.agreedMicrobatchCount(microbatches.count)
+        microbatches += [[Int]](repeating: [], count: count - microbatches.count)
+      }
+      _ = replica.accumulateGradients(ofMicrobatches: microbatches, in: Self.dataset)
+      if let sum = replica.accumulator?.clippedSum {
+        mechanism.addNoise(to: sum, step: step, elements: exchange == nil ? 0..<Int.max : plan.noiseElements)
+      }
+      try exchange?.reduce(replica.gradientSum)
+      optimizer.update(replica.updatedParts, gradientScale: 0.1, learningRate: 0.5)
+      try exchange?.publish(replica.parameters)
+    }
+    return zip(replica.parameters, before).map { Double($0) - $1 }
+  }
+
+  /// Rank r has what is left for it of a deal that favours the lower ranks; the last of several has nothing.
+  private func share(_ all: Bool) -> [Int] {
+    let (rank, size) = (environment.world.rank, environment.world.size)
+    if all || size == 1 { return Array(0..<Self.dataset.count) }
+    let dealt = (0..<Self.dataset.count).map { $0 * $0 % (size - 1) }
+    return dealt.indices.filter { dealt[$0] == rank }
+  }
+
+  private static func distance(_ a: [Double], _ b: [Double]) -> Double {
+    let difference = zip(a, b).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
+    return (difference / b.reduce(0) { $0 + $1 * $1 }).squareRoot()
+  }
+}
