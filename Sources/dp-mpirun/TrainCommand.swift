@@ -23,7 +23,7 @@ struct TrainCommand: ParsableCommand {
     let configuration = try makeConfiguration()
     let options = runOptions
     try runUnderMPI(collectiveTimeout: .seconds(options.collectiveTimeout)) { environment in
-      let observer = TrainingConsole(showsProgress: !options.noProgress)
+      let observer = TrainingConsole(showsProgress: !options.noProgress, showsTimings: options.timings)
       let trainer = try Trainer(configuration, environment: environment, observer: observer)
       let report = try trainer.run()
       guard environment.world.rank == 0 else { return }

@@ -239,6 +239,9 @@ struct RunOptions: ParsableArguments {
   @Flag(help: "No progress bar.")
   var noProgress = false
 
+  @Flag(help: "Say at the end where a step's time went: gradients, noise, update, communication.")
+  var timings = false
+
   @Flag(help: "Print one JSON object on standard output.")
   var json = false
 

@@ -6,10 +6,14 @@ import Logging
 struct TrainingConsole: TrainingObserver {
   private let log = Logger(label: "dp-mpirun")
   private let showsProgress: Bool
+  private let showsTimings: Bool
+  private var timings = StepTimings()
+  private var steps = 0
   private var unigramEntropy: Double?
   private var bar: ProgressBar?
 
-  init(showsProgress: Bool) {
+  init(showsProgress: Bool, showsTimings: Bool) {
+    self.showsTimings = showsTimings
     self.showsProgress = showsProgress && ProgressBar.isWanted(in: ProcessInfo.processInfo.environment)
   }
 
@@ -33,6 +37,8 @@ struct TrainingConsole: TrainingObserver {
   }
 
   mutating func didFinish(_ step: StepReport, epsilon: Double?) {
+    timings += step.timings
+    steps += 1
     if bar != nil {
       bar?.advance(step, epsilon: epsilon)
     } else if let epsilon {
@@ -40,6 +46,14 @@ struct TrainingConsole: TrainingObserver {
         "step \(step.step + 1): loss \(step.loss.map { $0.formatted(digits: 4) } ?? "-"), \(step.examples) records, "
           + "epsilon \(epsilon.formatted(digits: 3)), \(step.seconds.formatted(digits: 3)) s")
     }
+  }
+
+  mutating func didEnd() {
+    guard showsTimings, timings.seconds > 0 else { return }
+    let parts = StepTimings.Part.allCases.map { part in
+      "\(part) \((timings[part] / Double(steps)).formatted(digits: 4)) s (\((100 * timings[part] / timings.seconds).formatted(digits: 1))%)"
+    }
+    say("a step of rank 0, mean of \(steps): \((timings.seconds / Double(steps)).formatted(digits: 4)) s: \(parts.joined(separator: ", "))")
   }
 
   mutating func didEvaluate(step: Int, loss: Double) {

@@ -30,8 +30,9 @@ extension LaunchedProgramTests {
     @Test func noiseOfTheFinalSumHasItsVarianceOnOneTwoAndFourRanks() throws {
       let start = try start()
       var first: [Double]?
-      for ranks in [1, 2, 4] {
-        let noise = try noise("--seed 5", ranks: ranks, from: start)
+      // Two and four ranks of a node share its state unless told otherwise.
+      for (ranks, sharding) in [(1, "auto"), (2, "auto"), (4, "auto"), (4, "none"), (4, "none --noise sharded"), (2, "optimizer")] {
+        let noise = try noise("--seed 5 --shard \(sharding)", ranks: ranks, from: start)
         let deviations = varianceDeviations(noise, expected: 1)
         #expect(abs(deviations) < 5, "\(ranks) ranks: the variance is \(deviations) standard errors off")
         for factor in [2.0 / 3, 3.0 / 2] {

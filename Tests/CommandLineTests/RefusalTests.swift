@@ -47,6 +47,8 @@ extension LaunchedProgramTests {
         (["--max-grad-norm", "0"], ExitStatus.usage, ["--max-grad-norm 0"]),
         (["--microbatch", "0"], ExitStatus.usage, ["--microbatch 0"]),
         (["--epochs", "1e300"], ExitStatus.usage, ["--epochs 1e+300"]),
+        (["--shard", "all"], ExitStatus.usage, ["--shard", "all"]),
+        (Self.noise + ["--shard", "node", "--noise", "rank0"], ExitStatus.usage, ["--noise rank0", "--shard node"]),
         (["--no-such-option"], ExitStatus.usage, ["--no-such-option"]),
         (["--mode", "magic"], ExitStatus.usage, ["--mode", "magic"]),
         (["--sampler", "shuffle"], ExitStatus.usage, ["--sampler shuffle"]),

@@ -180,8 +180,8 @@ public final class Trainer {
     try communicator.agree("model file") {
       if let statement { try directory?.finish(replica, setup: setup, statement: statement) }
     }
-    let report = try makeReport(stepsDone: stepsDone, epsilon: statement?.epsilon ?? ExtendedReal(value: .infinity))
-    return report
+    observer?.didEnd()
+    return try makeReport(stepsDone: stepsDone, epsilon: statement?.epsilon ?? ExtendedReal(value: .infinity))
   }
 
   private func makeReport(stepsDone: Int, epsilon: ExtendedReal) throws -> TrainingReport {

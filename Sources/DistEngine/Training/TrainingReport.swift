@@ -77,6 +77,8 @@ public protocol TrainingObserver {
   /// - Parameter epsilon: spent so far, at the steps that are logged.
   mutating func didFinish(_ step: StepReport, epsilon: Double?)
   mutating func didEvaluate(step: Int, loss: Double)
+  /// After the last step and what it left to be written.
+  mutating func didEnd()
 }
 
 /// A run as it was decided, before its first step.

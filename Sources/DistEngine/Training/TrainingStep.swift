@@ -22,18 +22,21 @@ struct TrainingStep: ~Copyable {
   let expectedBatchSize: Int
 
   mutating func run(_ step: Int) throws -> StepReport {
-    let start = ContinuousClock.now
-    let waited = communicator.activity.seconds
+    var clock = StepClock(communicator.activity)
     try charge(step)
+    clock.mark(.charge)
     let units = sample(step)
+    clock.mark(.sample)
     var totals = try accumulate(units)
+    clock.mark(.gradients)
     addNoise(step)
+    clock.mark(.noise)
     try reduce()
     try update(step)
     try totals.reduce(over: communicator)
+    clock.mark(.update)
     return StepReport(
-      step: step, totals: totals, learningRate: schedule.rate(step: step),
-      seconds: (ContinuousClock.now - start).seconds, collectiveSeconds: communicator.activity.seconds - waited)
+      step: step, totals: totals, learningRate: schedule.rate(step: step), timings: clock.timings)
   }
 
   private mutating func charge(_ step: Int) throws {
@@ -101,10 +104,11 @@ public struct StepReport: Sendable {
   public let step: Int
   package let totals: ModelReplica.Totals
   public let learningRate: Double
-  public let seconds: Double
-  /// Of this rank, waiting for slower ranks included.
-  public let collectiveSeconds: Double
+  public let timings: StepTimings
 
+  public var seconds: Double { timings.seconds }
+  /// Of this rank, waiting for slower ranks included.
+  public var collectiveSeconds: Double { timings[.communication] }
   public var examples: Int { totals.examples }
   public var targets: Int { totals.targets }
   /// Mean over the drawn records of their mean loss over targets, in nats; nil for an empty draw.
