@@ -58,6 +58,7 @@ let package = Package(
 
     // Benchmarks: how each figure of docs/performance.md is made.
     .executableTarget(name: "kernel-benchmarks", dependencies: ["CKernels", "DistEngine"], path: "Benchmarks/kernels"),
+    .executableTarget(name: "exchange-benchmarks", dependencies: ["CMPI", "DistEngine"], path: "Benchmarks/exchange"),
     .executableTarget(
       name: "step-benchmarks",
       dependencies: ["DistEngine", .product(name: "ArgumentParser", package: "swift-argument-parser")],
