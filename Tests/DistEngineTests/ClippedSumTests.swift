@@ -30,11 +30,11 @@ import Testing
             for method in [nil, NormMethod.gram, .instantiate] {
               cases.append(
                 Case(mode: .ghost, clipping: clipping, tied: tied, microbatch: microbatch, logits: logits, normMethod: method))
-              if microbatch == 1 && clipping == .flat {
+              for keeps in microbatch == 1 && clipping == .flat ? [true, false] : [] {
                 cases.append(
                   Case(
                     mode: .ghost, clipping: clipping, tied: tied, microbatch: 1, logits: logits, normMethod: method,
-                    keepsOnlyExample: false))
+                    keepsOnlyExample: keeps))
               }
             }
           }

@@ -76,6 +76,21 @@ import Testing
     }
   }
 
+  /// Factors are known at the end: until then nothing may lie where the final norm's gradient is taken from, kept gradients of blocks
+  /// included.
+  @Test(arguments: [true, false], [128, 512])
+  func whatTheFinalNormsSumNeedsIsThereUntilTheFactorsAre(keeps: Bool, positions: Int) {
+    let model = ModelPreset.small.configuration
+    let plan = ReplicaPlan(
+      model: model, mode: .ghost, capacity: Microbatch.Capacity(examples: 1, rows: positions, positions: positions),
+      optimizer: nil, choices: .init(keepsOnlyExample: keeps))
+    let needed = plan.memory.buffers.filter { ["ln_f normalized", "head input gradient"].contains($0.name) }
+    #expect(needed.count == 2)
+    for buffer in needed {
+      #expect(buffer.lifetime.upperBound >= StepTimeline.weightedSum(layers: model.layers), "\(buffer.name)")
+    }
+  }
+
   /// No buffer of a ghost plan is b examples' gradients of a layer in disguise.
   @Test func noGhostBufferHoldsTheMicrobatchsGradientsOfALayer() throws {
     for clipping in Clipping.allCases {

@@ -24,11 +24,11 @@ package struct TransformerBuffers {
     package var retention: Retention
     package var logits: LogitStorage
     package var tiedCrossTerm: Bool
-    /// The embeddings' weighted sum waits for clip factors, whatever becomes of the blocks'.
-    package var embeddingWaits: Bool
+    /// The weighted sums of the embeddings, the final norm and the head wait for clip factors, whatever becomes of the blocks'.
+    package var outerLayersWait: Bool
 
-    package init(retention: Retention, logits: LogitStorage, tiedCrossTerm: Bool, embeddingWaits: Bool) {
-      self.embeddingWaits = embeddingWaits
+    package init(retention: Retention, logits: LogitStorage, tiedCrossTerm: Bool, outerLayersWait: Bool) {
+      self.outerLayersWait = outerLayersWait
       self.retention = retention
       self.logits = logits
       self.tiedCrossTerm = tiedCrossTerm
@@ -62,6 +62,7 @@ package struct TransformerBuffers {
     let inner = model.innerWidth
     let sum = StepTimeline.weightedSum(layers: L)
     let keeps = options.retention == .weightedSum
+    let outerWait = keeps || options.outerLayersWait
     let isTraining = options.retention != .inference
     let backward = { (l: Int) in StepTimeline.backward(block: l, layers: L) }
     // From a block's forward pass to its backward pass, or to the weighted sum that needs it again.
@@ -77,10 +78,10 @@ package struct TransformerBuffers {
     let gradients = isTraining ? R * d : 0
     let shared = keeps ? 0 : gradients
     headInputGradient = plan.add(
-      "head input gradient", keeps ? .bookKeeping : .workspace, count: gradients,
-      lifetime: passes.lowerBound...(keeps ? sum : passes.upperBound))
+      "head input gradient", outerWait ? .bookKeeping : .workspace, count: gradients,
+      lifetime: passes.lowerBound...(outerWait ? sum : passes.upperBound))
     // A tied head's weighted sum waits for the embedding's part of the norm, whatever the clipping.
-    let waits = keeps || options.tiedCrossTerm || options.embeddingWaits
+    let waits = outerWait || options.tiedCrossTerm
     let inPlace = plan.add(
       "residual gradient", .workspace, count: shared, lifetime: passes.lowerBound...(waits ? sum : passes.upperBound))
     let normGradient = plan.add("layer norm output gradient", .workspace, count: shared, lifetime: passes)
@@ -109,7 +110,7 @@ package struct TransformerBuffers {
     let head = StepTimeline.head(layers: L)
     residual = plan.add("residual", .activations, count: R * d, lifetime: 0...head)
     scaled = plan.add("layer norm output", .workspace, count: R * d, lifetime: 0...sum)
-    let toBackward = head...(isTraining ? (keeps ? sum : head + 1) : head)
+    let toBackward = head...(isTraining ? (outerWait ? sum : head + 1) : head)
     finalNormalized = plan.add("ln_f normalized", .activations, count: R * d, lifetime: toBackward)
     finalRstd = plan.add("ln_f rstd", .activations, count: R, lifetime: toBackward)
     headInput = plan.add("head input", .activations, count: R * d, lifetime: head...(isTraining ? sum : head))

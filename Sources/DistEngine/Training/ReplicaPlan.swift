@@ -86,7 +86,7 @@ package struct ReplicaPlan {
       model, capacity: capacity,
       options: TransformerBuffers.Options(
         retention: !computesGradients ? .inference : isFlatGhost && !keeps ? .weightedSum : .backward,
-        logits: logits, tiedCrossTerm: isGhost && model.tiedEmbeddings, embeddingWaits: isFlatGhost), in: &plan)
+        logits: logits, tiedCrossTerm: isGhost && model.tiedEmbeddings, outerLayersWait: isFlatGhost), in: &plan)
     let tellsExamplesApart = mode.isPrivate && computesGradients
     factors = ClipFactors.Buffers(
       examples: tellsExamplesApart ? capacity.examples : 0, tensors: layout.count, clipping: clipping, in: &plan)
