@@ -48,6 +48,7 @@ extension LaunchedProgramTests {
         (["--microbatch", "0"], ExitStatus.usage, ["--microbatch 0"]),
         (["--epochs", "1e300"], ExitStatus.usage, ["--epochs 1e+300"]),
         (["--no-such-option"], ExitStatus.usage, ["--no-such-option"]),
+        (["--recompute", "layers"], ExitStatus.usage, ["--recompute", "layers"]),
         (["--mode", "magic"], ExitStatus.usage, ["--mode", "magic"]),
         (["--sampler", "shuffle"], ExitStatus.usage, ["--sampler shuffle"]),
         (["--mode", "standard", "--noise-multiplier", "1"], ExitStatus.usage, ["--mode standard", "--noise-multiplier"]),

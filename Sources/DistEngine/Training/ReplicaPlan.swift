@@ -6,6 +6,7 @@ package struct ReplicaPlan {
   package let clipping: Clipping
   package let maxGradNorm: Double
   package let capacity: Microbatch.Capacity
+  package let recompute: Recomputation
   package let optimizer: OptimizerConfiguration?
   package let choices: Choices
   package private(set) var memory = MemoryPlan()
@@ -56,8 +57,8 @@ package struct ReplicaPlan {
   ///   - computesGradients: false for a forward pass alone (`evaluate`, `generate`).
   package init(
     model: ModelConfiguration, mode: TrainingMode, clipping: Clipping = .flat, maxGradNorm: Double = 1,
-    capacity: Microbatch.Capacity, optimizer: OptimizerConfiguration?, computesGradients: Bool = true,
-    choices: Choices = Choices()
+    capacity: Microbatch.Capacity, recompute: Recomputation = .none, optimizer: OptimizerConfiguration?,
+    computesGradients: Bool = true, choices: Choices = Choices()
   ) {
     self.choices = choices
     self.model = model
@@ -65,6 +66,7 @@ package struct ReplicaPlan {
     self.clipping = clipping
     self.maxGradNorm = maxGradNorm
     self.capacity = capacity
+    self.recompute = recompute
     self.optimizer = optimizer
     layout = ParameterLayout(model)
     let count = layout.totalCount
@@ -80,20 +82,22 @@ package struct ReplicaPlan {
     let keeps =
       isFlatGhost && capacity.examples == 1
       && (choices.keepsOnlyExample
-        ?? Self.canKeepOnlyExample(model: model, capacity: capacity, optimizer: optimizer, choices: choices))
+        ?? Self.canKeepOnlyExample(
+          model: model, capacity: capacity, recompute: recompute, optimizer: optimizer, choices: choices))
     let logits = choices.logits ?? Self.logitStorage(model, capacity: capacity, bookKeeps: isGhost && !keeps)
     transformer = TransformerBuffers(
       model, capacity: capacity,
       options: TransformerBuffers.Options(
         retention: !computesGradients ? .inference : isFlatGhost && !keeps ? .weightedSum : .backward,
-        logits: logits, tiedCrossTerm: isGhost && model.tiedEmbeddings, outerLayersWait: isFlatGhost), in: &plan)
+        logits: logits, tiedCrossTerm: isGhost && model.tiedEmbeddings, outerLayersWait: isFlatGhost,
+        recompute: recompute), in: &plan)
     let tellsExamplesApart = mode.isPrivate && computesGradients
     factors = ClipFactors.Buffers(
       examples: tellsExamplesApart ? capacity.examples : 0, tensors: layout.count, clipping: clipping, in: &plan)
     ghost = GhostGradients.Buffers(
       model: model, layout: layout, rows: isGhost ? capacity.rows : 0,
       headGradientCount: isGhost && logits != .whole ? model.vocabularySize * model.width : 0, keeps: keeps,
-      in: &plan)
+      repeats: isFlatGhost && !keeps && recompute == .blocks, in: &plan)
     optimizerState = optimizer.map { Optimizer.Buffers($0, count: count, in: &plan) }
     workspace = Self.workspace(
       model, capacity: capacity, isGhost: isGhost, logits: logits, in: &plan)
@@ -107,14 +111,16 @@ package struct ReplicaPlan {
   static let memoryBudget = 1.15
 
   /// Whether keeping the only example's gradient stays within the budget: it shares its memory with activations, of which there
-  /// are enough where records are long.
+  /// are enough where records are long and blocks aren't recomputed. `standard` recomputes as `ghost` does.
   private static func canKeepOnlyExample(
-    model: ModelConfiguration, capacity: Microbatch.Capacity, optimizer: OptimizerConfiguration?, choices: Choices
+    model: ModelConfiguration, capacity: Microbatch.Capacity, recompute: Recomputation,
+    optimizer: OptimizerConfiguration?, choices: Choices
   ) -> Bool {
     let bytes = { (mode: TrainingMode) -> Double in
       var choices = choices
       choices.keepsOnlyExample = true
-      let plan = ReplicaPlan(model: model, mode: mode, capacity: capacity, optimizer: optimizer, choices: choices)
+      let plan = ReplicaPlan(
+        model: model, mode: mode, capacity: capacity, recompute: recompute, optimizer: optimizer, choices: choices)
       return Double(plan.memory.layout().byteCount)
     }
     return bytes(.ghost) <= memoryBudget * bytes(.standard)

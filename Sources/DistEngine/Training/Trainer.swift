@@ -36,7 +36,8 @@ public final class Trainer {
       try ModelReplica(
         ReplicaPlan(
           model: setup.model, mode: configuration.mode, clipping: configuration.clipping,
-          maxGradNorm: configuration.maxGradNorm, capacity: setup.capacity, optimizer: configuration.optimizer))
+          maxGradNorm: configuration.maxGradNorm, capacity: setup.capacity,
+          recompute: configuration.performance.recompute, optimizer: configuration.optimizer))
     }
     key = try communicator.sharedKey(seed: configuration.seed)
     try replica.loadParameters(

@@ -14,9 +14,12 @@ public enum TrainingMode: String, Codable, CaseIterable, Sendable {
 public struct PerformanceOptions: Sendable, Equatable {
   /// Examples in a microbatch; nil chooses by rows.
   public var microbatch: Int?
+  /// What the backward pass computes once more.
+  public var recompute: Recomputation
 
-  public init(microbatch: Int? = nil) {
+  public init(microbatch: Int? = nil, recompute: Recomputation = .none) {
     self.microbatch = microbatch
+    self.recompute = recompute
   }
 
   /// Rows that keep matrix products efficient: with more, their speed hardly grows.
