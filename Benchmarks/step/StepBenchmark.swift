@@ -13,6 +13,7 @@ struct StepBenchmark: ParsableCommand {
   @Option(help: "Records of a step.") var batch = 4
   @Option(help: "Targets of a record.") var seqLen = 512
   @Option(help: "Examples processed at a time (default: auto).") var microbatch: Int?
+  @Option(help: "none or blocks, separated by commas: each for every mode, they alternate too.") var recompute = "none"
   @Option(help: "Timed steps of each mode, after one that isn't.") var steps = 3
 
   mutating func run() throws {
@@ -25,9 +26,15 @@ struct StepBenchmark: ParsableCommand {
       return mode
     }
     let dataset = Self.dataset(records: batch, length: seqLen, vocabulary: shape.vocabularySize)
-    var runs = try modes.map {
-      try FixedBatchRun(
-        model: shape, mode: $0, clipping: clipping, microbatch: microbatch, dataset: dataset)
+    let recomputations = try recompute.split(separator: ",").map { name -> Recomputation in
+      guard let recomputation = Recomputation(rawValue: String(name)) else { throw ValidationError("no recomputation \(name)") }
+      return recomputation
+    }
+    var runs = try modes.flatMap { mode in
+      try recomputations.map {
+        try FixedBatchRun(
+          model: shape, mode: mode, clipping: clipping, microbatch: microbatch, recompute: $0, dataset: dataset)
+      }
     }
     var seconds = [[Double]](repeating: [], count: runs.count)
     var sgemm: [Double] = []
@@ -43,11 +50,12 @@ struct StepBenchmark: ParsableCommand {
     let flops = Self.modelFlops(shape, batch: batch, length: seqLen)
     let line = { (values: [String]) in print(values.joined(separator: "\t")) }
     print("\(model), batch \(batch), T \(seqLen), \(shape.parameterCount) parameters; sgemm \(Int(rate / 1e9)) GFLOP/s, one thread")
-    line(["mode", "s/step", "tokens/s", "of sgemm's rate", "to the first", "planned MB"])
+    line(["mode", "recompute", "s/step", "tokens/s", "of sgemm's rate", "to the first", "planned MB"])
     let median = seconds.map { $0.sorted()[$0.count / 2] }
     for (index, run) in runs.enumerated() {
       line([
-        run.mode.rawValue, String(format: "%.3f", median[index]), String(format: "%.0f", tokens / median[index]),
+        run.mode.rawValue, run.recompute.rawValue, String(format: "%.3f", median[index]),
+        String(format: "%.0f", tokens / median[index]),
         String(format: "%.2f", flops / rate / median[index]), String(format: "%.3f", median[index] / median[0]),
         String(format: "%.0f", Double(run.plannedBytes) / Double(MemoryMeter.megabyte)),
       ])

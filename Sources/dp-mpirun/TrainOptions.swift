@@ -4,6 +4,7 @@ import PrivacyAccounting
 
 extension TrainingMode: ExpressibleByArgument {}
 extension Clipping: ExpressibleByArgument {}
+extension Recomputation: ExpressibleByArgument {}
 extension TrainingConfiguration.Sampler: ExpressibleByArgument {}
 extension LearningRateSchedule.Shape: ExpressibleByArgument {}
 extension TokenizerKind: ExpressibleByArgument {}
@@ -74,10 +75,14 @@ struct ClippingOptions: ParsableArguments {
   @Option(help: "Examples processed at a time, or auto. Changes time and memory, not the result.")
   var microbatch = Automatic.auto
 
+  @Option(help: "blocks: keep only the blocks' inputs, compute their activations again. Less memory, more time, the same result.")
+  var recompute = Recomputation.none
+
   func apply(to configuration: inout TrainingConfiguration) {
     configuration.clipping = clipping
     configuration.maxGradNorm = maxGradNorm
     configuration.performance.microbatch = microbatch.number
+    configuration.performance.recompute = recompute
   }
 }
 

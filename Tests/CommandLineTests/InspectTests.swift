@@ -43,6 +43,14 @@ extension LaunchedProgramTests {
       }
     }
 
+    @Test(arguments: ["hooks", "ghost"]) func recomputedBlocksGiveTheReferencesToo(mode: String) throws {
+      let expected = try TensorFile(Fixture.expected)
+      for (microbatch, ranks) in [(1, nil), (4, 2)] as [(Int, Int?)] {
+        let found = try inspect("--mode \(mode) --microbatch \(microbatch) --recompute blocks", ranks: ranks)
+        expectReference(found, expected, "\(mode), microbatch \(microbatch), recomputed")
+      }
+    }
+
     @Test func perLayerNormsAddUpToTheWholeNorm() throws {
       let expected = try TensorFile(Fixture.expected)
       let tensors = expected.names.count - Self.perRecord.count

@@ -50,6 +50,7 @@ extension LaunchedProgramTests {
         (["--shard", "all"], ExitStatus.usage, ["--shard", "all"]),
         (Self.noise + ["--shard", "node", "--noise", "rank0"], ExitStatus.usage, ["--noise rank0", "--shard node"]),
         (["--no-such-option"], ExitStatus.usage, ["--no-such-option"]),
+        (["--recompute", "layers"], ExitStatus.usage, ["--recompute", "layers"]),
         (["--mode", "magic"], ExitStatus.usage, ["--mode", "magic"]),
         (["--sampler", "shuffle"], ExitStatus.usage, ["--sampler shuffle"]),
         (["--mode", "standard", "--noise-multiplier", "1"], ExitStatus.usage, ["--mode standard", "--noise-multiplier"]),

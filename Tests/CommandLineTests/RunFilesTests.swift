@@ -50,7 +50,8 @@ extension LaunchedProgramTests {
 
       let description = try run.object("run.json")
       let stated = [
-        "version", "blas", "ranks", "hosts", "mode", "model", "data", "batch_size", "steps", "noise_multiplier", "optimizer",
+        "version", "blas", "ranks", "hosts", "mode", "model", "data", "batch_size", "recompute", "steps", "noise_multiplier",
+        "optimizer",
       ]
       for key in stated {
         #expect(description[key] != nil, "run.json states \(key)")

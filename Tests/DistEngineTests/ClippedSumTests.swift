@@ -13,9 +13,12 @@ import Testing
     let logits: TransformerBuffers.LogitStorage?
     let normMethod: NormMethod?
     var keepsOnlyExample: Bool?
+    var recompute = Recomputation.none
+
+    var choices: ReplicaPlan.Choices { .init(logits: logits, normMethod: normMethod, keepsOnlyExample: keepsOnlyExample) }
 
     var description: String {
-      "\(keepsOnlyExample.map { $0 ? "kept " : "book " } ?? "")\(mode) \(clipping) \(tied ? "tied" : "untied") b \(microbatch) logits \(logits.map { "\($0)" } ?? "-") norms \(normMethod.map { "\($0)" } ?? "-")"
+      "\(keepsOnlyExample.map { $0 ? "kept " : "book " } ?? "")\(mode) \(clipping) \(tied ? "tied" : "untied") b \(microbatch) logits \(logits.map { "\($0)" } ?? "-") norms \(normMethod.map { "\($0)" } ?? "-") recompute \(recompute)"
     }
   }
 
@@ -30,18 +33,23 @@ import Testing
             for method in [nil, NormMethod.gram, .instantiate] {
               cases.append(
                 Case(mode: .ghost, clipping: clipping, tied: tied, microbatch: microbatch, logits: logits, normMethod: method))
-              if microbatch == 1 && clipping == .flat {
+              for keeps in microbatch == 1 && clipping == .flat ? [true, false] : [] {
                 cases.append(
                   Case(
                     mode: .ghost, clipping: clipping, tied: tied, microbatch: 1, logits: logits, normMethod: method,
-                    keepsOnlyExample: false))
+                    keepsOnlyExample: keeps))
               }
             }
           }
         }
       }
     }
-    return cases
+    let recomputing = cases.map { test in
+      var test = test
+      test.recompute = .blocks
+      return test
+    }
+    return cases + recomputing
   }()
 
   /// Norms by group and the clipped sum, one example at a time by ordinary backward passes, in double.
@@ -75,7 +83,7 @@ import Testing
     let expected = try Self.oneAtATime(test.clipping, model, maxGradNorm, dataset)
     let replica = try SmallModels.replica(
       test.mode, model, clipping: test.clipping, maxGradNorm: maxGradNorm, microbatch: test.microbatch,
-      choices: .init(logits: test.logits, normMethod: test.normMethod, keepsOnlyExample: test.keepsOnlyExample))
+      recompute: test.recompute, choices: test.choices)
     var seen: Set<Int> = []
     let totals = replica.accumulateGradients(of: 0..<dataset.count, in: dataset) { batch, factors in
       for (example, unit) in batch.units.enumerated() {
@@ -140,7 +148,7 @@ import Testing
     let sums = try [Array(0..<dataset.count), sound].map { units in
       let replica = try SmallModels.replica(
         test.mode, model, clipping: test.clipping, maxGradNorm: 1, microbatch: test.microbatch,
-        choices: .init(logits: test.logits, normMethod: test.normMethod, keepsOnlyExample: test.keepsOnlyExample))
+        recompute: test.recompute, choices: test.choices)
       replica.parameters[model.parameterLayout["transformer.wpe.weight"].offset + poisoned * model.width] = .infinity
       let totals = replica.accumulateGradients(of: units, in: dataset)
       #expect(totals.clipping.nonFinite == (units.count == sound.count ? 0 : reached.count), "\(test)")

@@ -61,6 +61,45 @@ import Testing
     }
   }
 
+  /// A block keeps 14·R·d floats for its backward pass, and in the book of flat `ghost` 4·R·d more; of recomputed blocks only the
+  /// inputs are as many as there are blocks.
+  @Test func recomputingBlocksKeepsTheirInputsAlone() {
+    let model = ModelPreset.small.configuration
+    let (L, examples, T) = (model.layers, 8, 128)
+    let capacity = Microbatch.Capacity(examples: examples, rows: examples * T, positions: T)
+    let stream = 4 * capacity.rows * model.width
+    for (mode, clipping, perBlock) in [
+      (TrainingMode.standard, Clipping.flat, 14), (.hooks, .flat, 14), (.ghost, .perLayer, 14), (.ghost, .flat, 18),
+    ] {
+      let plans = Recomputation.allCases.map {
+        ReplicaPlan(
+          model: model, mode: mode, clipping: clipping, capacity: capacity, recompute: $0,
+          optimizer: .adamW(beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0)
+        ).memory
+      }
+      let saved = plans[0].layout().byteCount - plans[1].layout().byteCount
+      // All blocks' activations, less one block's, less the inputs.
+      let expected = ((L - 1) * perBlock - L) * stream
+      #expect(abs(saved - expected) < expected / 20, "\(mode) \(clipping): \(saved) bytes saved for \(expected)")
+    }
+  }
+
+  /// A gradient that no longer lies where activations were counts in full.
+  @Test func keepingTheOnlyExamplesGradientStaysWithinTheBudgetOfRecomputation() {
+    for preset in [ModelPreset.small, .seedMedium] {
+      for positions in [128, 512, 1024] {
+        let bytes = { (mode: TrainingMode) in
+          ReplicaPlan(
+            model: preset.configuration, mode: mode,
+            capacity: Microbatch.Capacity(examples: 1, rows: positions, positions: positions), recompute: .blocks,
+            optimizer: .adamW(beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0)
+          ).memory.layout().byteCount
+        }
+        #expect(Double(bytes(.ghost)) <= 1.15 * Double(bytes(.standard)), "\(preset) at T \(positions)")
+      }
+    }
+  }
+
   /// Keeping the only record's gradient is for records whose activations are as large; the budget is 15% over `standard`.
   @Test(arguments: [128, 512, 1024])
   func keepingTheOnlyExamplesGradientStaysWithinTheBudget(positions: Int) throws {
@@ -73,6 +112,21 @@ import Testing
         ).memory.layout().byteCount
       }
       #expect(Double(bytes(.ghost)) <= 1.15 * Double(bytes(.standard)), "\(preset) at T \(positions)")
+    }
+  }
+
+  /// Factors are known at the end: until then nothing may lie where the final norm's gradient is taken from, kept gradients of blocks
+  /// included.
+  @Test(arguments: [true, false], [128, 512])
+  func whatTheFinalNormsSumNeedsIsThereUntilTheFactorsAre(keeps: Bool, positions: Int) {
+    let model = ModelPreset.small.configuration
+    let plan = ReplicaPlan(
+      model: model, mode: .ghost, capacity: Microbatch.Capacity(examples: 1, rows: positions, positions: positions),
+      optimizer: nil, choices: .init(keepsOnlyExample: keeps))
+    let needed = plan.memory.buffers.filter { ["ln_f normalized", "head input gradient"].contains($0.name) }
+    #expect(needed.count == 2)
+    for buffer in needed {
+      #expect(buffer.lifetime.upperBound >= StepTimeline.weightedSum(layers: model.layers), "\(buffer.name)")
     }
   }
 

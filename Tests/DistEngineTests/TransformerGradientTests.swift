@@ -22,11 +22,11 @@ import Testing
   }
 
   /// Along a random direction in each tensor, `⟨∇, v⟩` is the derivative of the naive loss.
-  @Test(arguments: [true, false])
-  func everyTensorsGradientEqualsFiniteDifferences(tied: Bool) throws {
-    let model = try SmallModels.configuration(tied: tied)
+  @Test(arguments: [true, false], Recomputation.allCases)
+  func everyTensorsGradientEqualsFiniteDifferences(tied: Bool, recompute: Recomputation) throws {
+    let model = try SmallModels.configuration(tied: tied, layers: 3)
     let dataset = SmallModels.dataset()
-    let replica = try SmallModels.replica(.standard, model)
+    let replica = try SmallModels.replica(.standard, model, recompute: recompute)
     let units = [1, 3, 4, 9]
     _ = replica.accumulateGradients(of: units, in: dataset)
     let gradient = replica.gradientSum

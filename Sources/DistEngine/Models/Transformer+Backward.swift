@@ -2,17 +2,31 @@ extension Transformer {
   /// Forward and backward pass: writes `batch.losses` and hands every layer's gradient to `sink`, from the head down.
   ///
   /// A layer's gradient is handed over when its output gradient is known and before anything it rests on is overwritten.
-  /// With ``TransformerBuffers/Retention/weightedSum`` all of it stays valid until the next forward pass.
+  /// With ``TransformerBuffers/Retention/weightedSum`` all of it stays valid until the next forward pass, unless blocks are
+  /// recomputed: then ``repeatBlockGradients(of:into:)`` hands it over once more.
   /// A microbatch of no records hands over gradients of no rows: ranks that share a sum add to it layer by layer, together.
   package func lossesAndGradients(of batch: Microbatch, into sink: some GradientSink) {
     let headInput = forward(batch)
     let gradient = headBackward(headInput, batch, into: sink)
-    let bottom = blocksBackward(headInputGradient: gradient, batch, into: sink)
+    let bottom = blocksBackward(
+      headInputGradient: gradient, batch, lastBlockIsThere: true, into: sink)
     let tiedHead =
       buffers.options.tiedCrossTerm
       ? TiedHead(input: headInput, gradientAtTokens: gradientAtTokens(batch)) : nil
     sink.receive(embedding.tokenGradient(tokens: batch.tokens, outputGradient: bottom, tiedHead: tiedHead))
     sink.receive(embedding.positionGradient(positions: batch.positions, outputGradient: bottom))
+  }
+
+  /// Hands the gradients of the final norm and of the blocks to `sink` once more, by a second backward pass over recomputed
+  /// blocks. It ends with the gradient at the embedding's output as it was.
+  ///
+  /// For flat clipping by book-keeping, whose factors are known behind the first pass. In products of R rows with all the
+  /// blocks' matrices, a microbatch then takes 1 forward, 2 · 2/3 to recompute (a block's last product isn't needed), 2 for
+  /// input gradients, 1 for the weighted sums, and the norms: 5 1/3, where 3 do without recomputation and 3 2/3 where nothing
+  /// waits for factors.
+  package func repeatBlockGradients(of batch: Microbatch, into sink: some GradientSink) {
+    let gradient = matrix(buffers.headInputGradient, rows: batch.rowCount, columns: configuration.width)
+    _ = blocksBackward(headInputGradient: gradient, batch, lastBlockIsThere: false, into: sink)
   }
 
   /// The head's gradient over rows of a record, computed once more: the logits of a chunk aren't kept, and the record's clip
@@ -71,8 +85,10 @@ extension Transformer {
   }
 
   /// Returns the gradient at the embedding's output, `[R,d]`.
+  ///
+  /// - Parameter lastBlockIsThere: whether shared activations are still the last block's, as the forward pass left them.
   private func blocksBackward(
-    headInputGradient: Matrix, _ batch: Microbatch, into sink: some GradientSink
+    headInputGradient: Matrix, _ batch: Microbatch, lastBlockIsThere: Bool, into sink: some GradientSink
   ) -> Matrix {
     let (rows, d) = (batch.rowCount, configuration.width)
     let normalized = matrix(buffers.finalNormalized, rows: rows, columns: d)
@@ -82,11 +98,23 @@ extension Transformer {
     finalNorm.backward(
       outputGradient: headInputGradient, normalized: normalized, rstd: vector(buffers.finalRstd, count: rows),
       residualIn: gradient, residualOut: gradient)
-    for (block, at) in zip(blocks, buffers.blocks).reversed() {
+    for (l, (block, at)) in zip(blocks, buffers.blocks).enumerated().reversed() {
+      if buffers.recomputesBlocks && !(lastBlockIsThere && l == blocks.count - 1) {
+        recomputeActivations(of: block, at, batch)
+      }
       gradient = feedForwardBackward(block, at, gradient, rows: rows, into: sink)
       gradient = attentionBackward(block, at, gradient, batch, into: sink)
     }
     return gradient
+  }
+
+  /// Makes a block's activations from its input, as the forward pass did. The residual stream between the block's halves is
+  /// made where the inner layer's gradient will be.
+  private func recomputeActivations(of block: Block, _ at: TransformerBuffers.Block, _ batch: Microbatch) {
+    let (rows, d) = (batch.rowCount, configuration.width)
+    let residual = matrix(buffers.wide, rows: rows, columns: d)
+    _ = residual.elements.update(fromContentsOf: matrix(at.input, rows: rows, columns: d).elements)
+    _ = makeActivations(of: block, at.activations, residual, batch)
   }
 
   /// From the gradient behind the block to the one between its two halves. `inner` becomes its own gradient, in place.
@@ -94,14 +122,15 @@ extension Transformer {
     _ block: Block, _ at: TransformerBuffers.Block, _ gradient: Matrix, rows: Int, into sink: some GradientSink
   ) -> Matrix {
     let (d, width) = (configuration.width, configuration.innerWidth)
-    let inner = matrix(at.inner, rows: rows, columns: width)
+    let made = at.activations
+    let inner = matrix(made.inner, rows: rows, columns: width)
     let activatedGradient = matrix(buffers.wide, rows: rows, columns: width)
-    let normalized = matrix(at.normalized2, rows: rows, columns: d)
+    let normalized = matrix(made.normalized2, rows: rows, columns: d)
     let normGradient = matrix(at.normGradient2, rows: rows, columns: d)
     let result = matrix(at.residualGradient2, rows: rows, columns: d)
 
     sink.receive(
-      block.outer.gradient(input: .stored(matrix(at.activated, rows: rows, columns: width)), outputGradient: gradient))
+      block.outer.gradient(input: .stored(matrix(made.activated, rows: rows, columns: width)), outputGradient: gradient))
     block.outer.backward(outputGradient: gradient, into: activatedGradient)
     RowKernels.geluBackward(
       input: inner.elements, outputGradient: activatedGradient.elements, into: inner.elements)
@@ -111,7 +140,7 @@ extension Transformer {
     block.inner.backward(outputGradient: inner, into: normGradient)
     sink.receive(block.norm2.gradient(normalized: normalized, outputGradient: normGradient))
     block.norm2.backward(
-      outputGradient: normGradient, normalized: normalized, rstd: vector(at.rstd2, count: rows), residualIn: gradient,
+      outputGradient: normGradient, normalized: normalized, rstd: vector(made.rstd2, count: rows), residualIn: gradient,
       residualOut: result)
     return result
   }
@@ -122,10 +151,11 @@ extension Transformer {
     into sink: some GradientSink
   ) -> Matrix {
     let (rows, d) = (batch.rowCount, configuration.width)
-    let attended = matrix(at.attended, rows: rows, columns: d)
+    let made = at.activations
+    let attended = matrix(made.attended, rows: rows, columns: d)
     let attendedGradient = matrix(buffers.wide, rows: rows, columns: d)
-    let qkv = matrix(at.qkv, rows: rows, columns: 3 * d)
-    let normalized = matrix(at.normalized1, rows: rows, columns: d)
+    let qkv = matrix(made.qkv, rows: rows, columns: 3 * d)
+    let normalized = matrix(made.normalized1, rows: rows, columns: d)
     let normGradient = matrix(at.normGradient1, rows: rows, columns: d)
     let result = matrix(at.residualGradient1, rows: rows, columns: d)
 
@@ -133,7 +163,7 @@ extension Transformer {
     block.projection.backward(outputGradient: gradient, into: attendedGradient)
     attention.backward(
       qkv: qkv, records: batch.records, output: attended,
-      logSumExp: matrix(at.logSumExp, rows: rows, columns: configuration.heads), outputGradient: attendedGradient,
+      logSumExp: matrix(made.logSumExp, rows: rows, columns: configuration.heads), outputGradient: attendedGradient,
       workspace: attentionWorkspace)
     sink.receive(
       block.qkv.gradient(
@@ -141,7 +171,7 @@ extension Transformer {
     block.qkv.backward(outputGradient: qkv, into: normGradient)
     sink.receive(block.norm1.gradient(normalized: normalized, outputGradient: normGradient))
     block.norm1.backward(
-      outputGradient: normGradient, normalized: normalized, rstd: vector(at.rstd1, count: rows), residualIn: gradient,
+      outputGradient: normGradient, normalized: normalized, rstd: vector(made.rstd1, count: rows), residualIn: gradient,
       residualOut: result)
     return result
   }

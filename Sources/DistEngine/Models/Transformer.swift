@@ -84,29 +84,14 @@ package final class Transformer {
 extension Transformer {
   /// Runs the blocks and leaves the head's input `[R,d]`.
   func forward(_ batch: Microbatch) -> Matrix {
-    let (rows, d, inner) = (batch.rowCount, configuration.width, configuration.innerWidth)
+    let (rows, d) = (batch.rowCount, configuration.width)
     let residual = matrix(buffers.residual, rows: rows, columns: d)
-    let scaled = matrix(buffers.scaled, rows: rows, columns: d)
     embedding.forward(tokens: batch.tokens, positions: batch.positions, into: residual)
     for (block, at) in zip(blocks, buffers.blocks) {
-      let qkv = matrix(at.qkv, rows: rows, columns: 3 * d)
-      let attended = matrix(at.attended, rows: rows, columns: d)
-      block.norm1.forward(
-        residual, normalized: matrix(at.normalized1, rows: rows, columns: d), rstd: vector(at.rstd1, count: rows),
-        into: scaled)
-      block.qkv.forward(scaled, into: qkv)
-      attention.forward(
-        qkv: qkv, records: batch.records, output: attended,
-        logSumExp: matrix(at.logSumExp, rows: rows, columns: configuration.heads), workspace: attentionWorkspace)
-      block.projection.forwardAdding(attended, to: residual)
-
-      let hidden = matrix(at.inner, rows: rows, columns: inner)
-      let activated = matrix(at.activated, rows: rows, columns: inner)
-      block.norm2.forward(
-        residual, normalized: matrix(at.normalized2, rows: rows, columns: d), rstd: vector(at.rstd2, count: rows),
-        into: scaled)
-      block.inner.forward(scaled, into: hidden)
-      RowKernels.gelu(hidden.elements, into: activated.elements)
+      if buffers.recomputesBlocks {
+        _ = matrix(at.input, rows: rows, columns: d).elements.update(fromContentsOf: residual.elements)
+      }
+      let activated = makeActivations(of: block, at.activations, residual, batch)
       block.outer.forwardAdding(activated, to: residual)
     }
     let headInput = matrix(buffers.headInput, rows: rows, columns: d)
@@ -114,6 +99,36 @@ extension Transformer {
       residual, normalized: matrix(buffers.finalNormalized, rows: rows, columns: d),
       rstd: vector(buffers.finalRstd, count: rows), into: headInput)
     return headInput
+  }
+
+  /// A block's forward pass but for its last product, whose result its backward pass doesn't need: `residual [R,d]` goes from
+  /// before the block to between its two halves.
+  ///
+  /// - Returns: the activated inner layer, the last product's input.
+  func makeActivations(
+    of block: Block, _ at: TransformerBuffers.Activations, _ residual: Matrix, _ batch: Microbatch
+  ) -> Matrix {
+    let (rows, d, inner) = (batch.rowCount, configuration.width, configuration.innerWidth)
+    let scaled = matrix(buffers.scaled, rows: rows, columns: d)
+    let qkv = matrix(at.qkv, rows: rows, columns: 3 * d)
+    let attended = matrix(at.attended, rows: rows, columns: d)
+    block.norm1.forward(
+      residual, normalized: matrix(at.normalized1, rows: rows, columns: d), rstd: vector(at.rstd1, count: rows),
+      into: scaled)
+    block.qkv.forward(scaled, into: qkv)
+    attention.forward(
+      qkv: qkv, records: batch.records, output: attended,
+      logSumExp: matrix(at.logSumExp, rows: rows, columns: configuration.heads), workspace: attentionWorkspace)
+    block.projection.forwardAdding(attended, to: residual)
+
+    let hidden = matrix(at.inner, rows: rows, columns: inner)
+    let activated = matrix(at.activated, rows: rows, columns: inner)
+    block.norm2.forward(
+      residual, normalized: matrix(at.normalized2, rows: rows, columns: d), rstd: vector(at.rstd2, count: rows),
+      into: scaled)
+    block.inner.forward(scaled, into: hidden)
+    RowKernels.gelu(hidden.elements, into: activated.elements)
+    return activated
   }
 
   /// Forward pass alone: writes `batch.losses`, in nats a row.

@@ -1,7 +1,8 @@
 /// What a transformer keeps between its forward and backward pass, declared to a ``MemoryPlan``.
 ///
 /// A step's timeline, for lifetimes: 0 embedding, 1…L the blocks forward, L+1 the head, L+2…2L+1 the blocks backward (the
-/// last block first), 2L+2 the embedding's gradient, 2L+3 the weighted sum, 2L+4 noise, reduction and update.
+/// last block first), 2L+2 the embedding's gradient, 2L+3 the weighted sum, with the second backward pass where it needs one,
+/// 2L+4 noise, reduction and update.
 package struct TransformerBuffers {
   /// What must outlive its use in the passes themselves.
   package enum Retention: Sendable {
@@ -9,7 +10,8 @@ package struct TransformerBuffers {
     case inference
     /// Activations from a block's forward to its backward pass.
     case backward
-    /// Book-keeping: inputs and output gradients of every layer until the weighted sum (Bu et al. 2022b, arXiv 2210.00038).
+    /// Book-keeping: inputs and output gradients of every layer until the weighted sum (Bu et al. 2022b, arXiv 2210.00038); with
+    /// recomputed blocks, what a second backward pass starts from.
     case weightedSum
   }
 
@@ -24,11 +26,15 @@ package struct TransformerBuffers {
     package var retention: Retention
     package var logits: LogitStorage
     package var tiedCrossTerm: Bool
-    /// The embeddings' weighted sum waits for clip factors, whatever becomes of the blocks'.
-    package var embeddingWaits: Bool
+    /// The weighted sums of the embeddings, the final norm and the head wait for clip factors, whatever becomes of the blocks'.
+    package var outerLayersWait: Bool
+    package var recompute: Recomputation
 
-    package init(retention: Retention, logits: LogitStorage, tiedCrossTerm: Bool, embeddingWaits: Bool) {
-      self.embeddingWaits = embeddingWaits
+    package init(
+      retention: Retention, logits: LogitStorage, tiedCrossTerm: Bool, outerLayersWait: Bool, recompute: Recomputation
+    ) {
+      self.recompute = recompute
+      self.outerLayersWait = outerLayersWait
       self.retention = retention
       self.logits = logits
       self.tiedCrossTerm = tiedCrossTerm
@@ -37,14 +43,45 @@ package struct TransformerBuffers {
 
   typealias ID = MemoryPlan.BufferID
 
-  struct Block {
+  /// What a block's forward pass leaves to its backward pass, 14·R·d and R·(H + 2) floats where the inner width is 4·d.
+  struct Activations {
     let normalized1, rstd1, qkv, attended, logSumExp, normalized2, rstd2, inner, activated: ID
+
+    /// - Parameters:
+    ///   - owner: whose they are, for the names.
+    ///   - lifetime: of those that a weighted sum needs again, and of the others.
+    init(
+      of owner: String, _ model: ModelConfiguration, rows R: Int, lifetime: (_ again: Bool) -> ClosedRange<Int>,
+      in plan: inout MemoryPlan
+    ) {
+      let (d, inner) = (model.width, model.innerWidth)
+      func add(_ part: String, _ count: Int, again: Bool = true) -> ID {
+        plan.add("\(owner) \(part)", .activations, count: count, lifetime: lifetime(again))
+      }
+      normalized1 = add("ln_1 normalized", R * d)
+      rstd1 = add("ln_1 rstd", R, again: false)
+      qkv = add("qkv", R * 3 * d)
+      attended = add("attended", R * d)
+      logSumExp = add("log-sum-exp", R * model.heads, again: false)
+      normalized2 = add("ln_2 normalized", R * d)
+      rstd2 = add("ln_2 rstd", R, again: false)
+      self.inner = add("inner", R * inner)
+      activated = add("activated", R * inner)
+    }
+  }
+
+  struct Block {
+    /// The residual stream before the block; empty where ``recomputesBlocks`` is false.
+    let input: ID
+    let activations: Activations
     /// Gradients of the residual stream behind this block's two halves, and at its layer norms' outputs.
     let residualGradient2, residualGradient1, normGradient2, normGradient1: ID
   }
 
   package let options: Options
   package let capacity: Microbatch.Capacity
+  /// Blocks share one set of activations, made again for each block's backward pass.
+  let recomputesBlocks: Bool
   let blocks: [Block]
   let residual, scaled, finalNormalized, finalRstd, headInput, headInputGradient, firstResidualGradient: ID
   let logits, gradientAtTokens, wide: ID
@@ -61,8 +98,13 @@ package struct TransformerBuffers {
     )
     let inner = model.innerWidth
     let sum = StepTimeline.weightedSum(layers: L)
-    let keeps = options.retention == .weightedSum
     let isTraining = options.retention != .inference
+    recomputesBlocks = isTraining && options.recompute == .blocks
+    let blocksWait = options.retention == .weightedSum
+    let outerWait = blocksWait || options.outerLayersWait
+    // The book holds every layer's output gradient; or the blocks' backward passes run again for the weighted sum.
+    let keeps = blocksWait && !recomputesBlocks
+    let repeats = blocksWait && recomputesBlocks
     let backward = { (l: Int) in StepTimeline.backward(block: l, layers: L) }
     // From a block's forward pass to its backward pass, or to the weighted sum that needs it again.
     let kept = { (l: Int, again: Bool) -> ClosedRange<Int> in
@@ -77,13 +119,15 @@ package struct TransformerBuffers {
     let gradients = isTraining ? R * d : 0
     let shared = keeps ? 0 : gradients
     headInputGradient = plan.add(
-      "head input gradient", keeps ? .bookKeeping : .workspace, count: gradients,
-      lifetime: passes.lowerBound...(keeps ? sum : passes.upperBound))
+      "head input gradient", outerWait ? .bookKeeping : .workspace, count: gradients,
+      lifetime: passes.lowerBound...(outerWait ? sum : passes.upperBound))
     // A tied head's weighted sum waits for the embedding's part of the norm, whatever the clipping.
-    let waits = keeps || options.tiedCrossTerm || options.embeddingWaits
+    let waits = outerWait || options.tiedCrossTerm
     let inPlace = plan.add(
       "residual gradient", .workspace, count: shared, lifetime: passes.lowerBound...(waits ? sum : passes.upperBound))
-    let normGradient = plan.add("layer norm output gradient", .workspace, count: shared, lifetime: passes)
+    let normGradient = plan.add(
+      "layer norm output gradient", .workspace, count: shared,
+      lifetime: passes.lowerBound...(repeats ? sum : passes.upperBound))
     let bookKept = { (plan: inout MemoryPlan, name: String, l: Int, otherwise: ID) -> ID in
       keeps ? plan.add(name, .bookKeeping, count: R * d, lifetime: backward(l)...sum) : otherwise
     }
@@ -91,16 +135,17 @@ package struct TransformerBuffers {
       keeps
       ? plan.add("final residual gradient", .bookKeeping, count: R * d, lifetime: passes.lowerBound...sum) : inPlace
 
+    let lastBackward = repeats ? sum : backward(0)
+    let sharedActivations =
+      recomputesBlocks
+      ? Activations(of: "each block's", model, rows: R, lifetime: { _ in 1...lastBackward }, in: &plan) : nil
+    let inputCount = recomputesBlocks ? R * d : 0
     blocks = (0..<L).map { l in
       let name = { (part: String) in "h.\(l) \(part)" }
-      func add(_ part: String, _ count: Int, again: Bool = true) -> ID {
-        plan.add(name(part), .activations, count: count, lifetime: kept(l, again))
-      }
       return Block(
-        normalized1: add("ln_1 normalized", R * d), rstd1: add("ln_1 rstd", R, again: false),
-        qkv: add("qkv", R * 3 * d), attended: add("attended", R * d), logSumExp: add("log-sum-exp", R * H, again: false),
-        normalized2: add("ln_2 normalized", R * d), rstd2: add("ln_2 rstd", R, again: false),
-        inner: add("inner", R * inner), activated: add("activated", R * inner),
+        input: plan.add(name("input"), .activations, count: inputCount, lifetime: kept(l, true)),
+        activations: sharedActivations
+          ?? Activations(of: "h.\(l)", model, rows: R, lifetime: { kept(l, $0) }, in: &plan),
         residualGradient2: bookKept(&plan, name("mlp residual gradient"), l, inPlace),
         residualGradient1: bookKept(&plan, name("attention residual gradient"), l, inPlace),
         normGradient2: bookKept(&plan, name("ln_2 output gradient"), l, normGradient),
@@ -109,7 +154,7 @@ package struct TransformerBuffers {
     let head = StepTimeline.head(layers: L)
     residual = plan.add("residual", .activations, count: R * d, lifetime: 0...head)
     scaled = plan.add("layer norm output", .workspace, count: R * d, lifetime: 0...sum)
-    let toBackward = head...(isTraining ? (keeps ? sum : head + 1) : head)
+    let toBackward = head...(isTraining ? (outerWait ? sum : head + 1) : head)
     finalNormalized = plan.add("ln_f normalized", .activations, count: R * d, lifetime: toBackward)
     finalRstd = plan.add("ln_f rstd", .activations, count: R, lifetime: toBackward)
     headInput = plan.add("head input", .activations, count: R * d, lifetime: head...(isTraining ? sum : head))
@@ -127,9 +172,9 @@ package struct TransformerBuffers {
       "logit gradients at tokens", .bookKeeping, count: options.tiedCrossTerm ? R * T : 0,
       lifetime: head...StepTimeline.embeddingGradient(layers: L))
     wide = plan.add(
-      "inner gradient", .workspace, count: isTraining ? R * max(inner, d) : 0, lifetime: head + 1...backward(0))
+      "inner gradient", .workspace, count: isTraining ? R * max(inner, d) : 0, lifetime: head + 1...lastBackward)
 
-    let attention = 1...backward(0)
+    let attention = 1...lastBackward
     let block = min(CausalAttention.queryBlock, T)
     scores = plan.add("attention scores", .workspace, count: block * T, lifetime: attention)
     let backwardOnly = isTraining ? 1 : 0

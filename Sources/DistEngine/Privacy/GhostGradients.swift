@@ -5,6 +5,7 @@
 /// With `flat` clipping factors are known when the backward pass is over, so inputs and output gradients are kept until then.
 /// Where a microbatch is one record, its gradient *is* the microbatch's: the plan may have each block's computed once, kept, measured,
 /// and added with its factor, which replaces the norm's products and the weighted product by one product and a pass.
+/// Where blocks are recomputed, the book doesn't hold their layers: the model hands them over once more when factors are known.
 /// With `per-layer` a tensor's factors are known at its own layer, and nothing is kept but for a tied table.
 package final class GhostGradients: GradientAccumulator {
   package let sum: any GradientSum
@@ -20,6 +21,10 @@ package final class GhostGradients: GradientAccumulator {
   /// Layers whose weighted sum waits for its factors.
   private var book: [any LayerGradient] = []
   private var headWaits = false
+  /// All factors are known: what comes now comes the second time.
+  private var knowsFactors = false
+  /// Tensors whose gradients come twice, for norms and for the weighted sum.
+  private let repeated: Set<Int>
   /// Blocks whose gradient of the only record is kept; empty where records share microbatches.
   private let kept: [KeptBlock]
   /// Index into `kept`, by tensor.
@@ -35,13 +40,15 @@ package final class GhostGradients: GradientAccumulator {
   package struct Buffers: Sendable {
     let primaryWeights, secondaryWeights, headGradient: MemoryPlan.BufferID
     let kept: [(layers: [Range<Int>], floats: Range<Int>, buffer: MemoryPlan.BufferID)]
+    let repeated: Set<Int>
 
     /// - Parameters:
     ///   - headGradientCount: V·d where logits come in chunks, else 0.
     ///   - keeps: whether a microbatch is one record and its blocks' gradients are kept.
+    ///   - repeats: whether the gradients of final norm and blocks come twice (``Transformer/repeatBlockGradients(of:into:)``).
     package init(
       model: ModelConfiguration, layout: ParameterLayout, rows: Int, headGradientCount: Int, keeps: Bool,
-      in plan: inout MemoryPlan
+      repeats: Bool, in plan: inout MemoryPlan
     ) {
       let L = model.layers
       let sum = StepTimeline.weightedSum(layers: L)
@@ -61,6 +68,8 @@ package final class GhostGradients: GradientAccumulator {
         kept.append((layers, floats, buffer))
       }
       self.kept = kept
+      let between = layout.filter { $0.name.hasPrefix("transformer.h.") || $0.name.hasPrefix("transformer.ln_f.") }
+      repeated = repeats ? Set(between.map(\.index)) : []
     }
   }
 
@@ -76,6 +85,7 @@ package final class GhostGradients: GradientAccumulator {
     self.factors = factors
     self.tiedTensor = tiedTensor
     self.workspace = workspace
+    repeated = buffers.repeated
     primaryWeights = arena.elements(buffers.primaryWeights)
     secondaryWeights = arena.elements(buffers.secondaryWeights)
     // A block's slab begins where its first tensor would make it begin, so that its tensors are found at their own offsets.
@@ -103,9 +113,14 @@ package final class GhostGradients: GradientAccumulator {
     factors.begin(examples: records.count)
     book.removeAll(keepingCapacity: true)
     headWaits = false
+    knowsFactors = false
   }
 
   package func receive(_ gradient: some LayerGradient) {
+    if knowsFactors {
+      addWeightedSum(gradient)
+      return
+    }
     if let block = keptBlockOfTensor[gradient.primary] {
       keep(gradient, in: kept[block].gradient)
       return
@@ -117,6 +132,7 @@ package final class GhostGradients: GradientAccumulator {
         factors.add(norms.secondary, example: example, tensor: secondary)
       }
     }
+    if repeated.contains(gradient.primary) { return }
     if factors.clipping == .flat || gradient.primary == tiedTensor {
       book.append(gradient)
     } else {
@@ -165,7 +181,9 @@ package final class GhostGradients: GradientAccumulator {
     for block in kept {
       for layer in block.layers { addKept(block.gradient, layer: layer, factor: keptFactor) }
     }
+    knowsFactors = true
     for gradient in book { addWeightedSum(gradient) }
+    if !repeated.isEmpty { model.repeatBlockGradients(of: batch, into: self) }
     guard headWaits else { return }
     let tensor = model.headTensor
     if records.count == 1 {

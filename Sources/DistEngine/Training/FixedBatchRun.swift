@@ -3,6 +3,7 @@
 /// NOT private: nothing is sampled, and every step's noise is drawn from a key that is known.
 package struct FixedBatchRun {
   package let mode: TrainingMode
+  package let recompute: Recomputation
   private let replica: ModelReplica
   private let dataset: TokenizedDataset
   private let mechanism: GaussianMechanism
@@ -10,9 +11,11 @@ package struct FixedBatchRun {
 
   /// A fresh model with AdamW, and all of `dataset` as the batch.
   package init(
-    model: ModelConfiguration, mode: TrainingMode, clipping: Clipping, microbatch: Int?, dataset: TokenizedDataset
+    model: ModelConfiguration, mode: TrainingMode, clipping: Clipping, microbatch: Int?, recompute: Recomputation,
+    dataset: TokenizedDataset
   ) throws {
     self.mode = mode
+    self.recompute = recompute
     self.dataset = dataset
     let capacity = PerformanceOptions(microbatch: microbatch)
       .capacity(
@@ -20,7 +23,7 @@ package struct FixedBatchRun {
         parameterCount: model.parameterCount)
     replica = try ModelReplica(
       ReplicaPlan(
-        model: model, mode: mode, clipping: clipping, capacity: capacity,
+        model: model, mode: mode, clipping: clipping, capacity: capacity, recompute: recompute,
         optimizer: .adamW(beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01)))
     let key = RandomKey(seed: 1)
     replica.plan.layout.initialise(

@@ -92,7 +92,7 @@ extension Inspection {
       capacity: configuration.performance.capacity(
         mode: configuration.mode, positions: dataset.longestSequence, typicalPositions: dataset.meanTargetCount,
         parameterCount: source.0.parameterCount),
-      optimizer: nil)
+      recompute: configuration.performance.recompute, optimizer: nil)
     let replica = try communicator.agree("memory") { try ModelReplica(plan) }
     let key = try communicator.sharedKey(seed: seed)
     try replica.loadParameters(from: source.directory, key: key, communicator: communicator)

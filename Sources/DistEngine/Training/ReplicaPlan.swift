@@ -6,6 +6,7 @@ package struct ReplicaPlan {
   package let clipping: Clipping
   package let maxGradNorm: Double
   package let capacity: Microbatch.Capacity
+  package let recompute: Recomputation
   package let optimizer: OptimizerConfiguration?
   package let choices: Choices
   package let shards: ShardPlan
@@ -59,8 +60,8 @@ package struct ReplicaPlan {
   ///   - shards: what of the model's state this rank holds; nil: all of it.
   package init(
     model: ModelConfiguration, mode: TrainingMode, clipping: Clipping = .flat, maxGradNorm: Double = 1,
-    capacity: Microbatch.Capacity, optimizer: OptimizerConfiguration?, computesGradients: Bool = true,
-    choices: Choices = Choices(), shards: ShardPlan? = nil
+    capacity: Microbatch.Capacity, recompute: Recomputation = .none, optimizer: OptimizerConfiguration?,
+    computesGradients: Bool = true, choices: Choices = Choices(), shards: ShardPlan? = nil
   ) {
     self.choices = choices
     self.model = model
@@ -68,6 +69,7 @@ package struct ReplicaPlan {
     self.clipping = clipping
     self.maxGradNorm = maxGradNorm
     self.capacity = capacity
+    self.recompute = recompute
     self.optimizer = optimizer
     self.computesGradients = computesGradients
     layout = ParameterLayout(model)
@@ -91,7 +93,8 @@ package struct ReplicaPlan {
       isFlatGhost && capacity.examples == 1
       && (choices.keepsOnlyExample
         ?? Self.canKeepOnlyExample(
-          model: model, capacity: capacity, optimizer: optimizer, choices: choices, shards: shards.ofFirstRank(layout)))
+          model: model, capacity: capacity, recompute: recompute, optimizer: optimizer, choices: choices,
+          shards: shards.ofFirstRank(layout)))
     // Where ranks share a sum, a layer's gradient is added once a microbatch: chunks of the head would each be exchanged as a whole.
     let logits =
       isShared ? .whole : choices.logits ?? Self.logitStorage(model, capacity: capacity, bookKeeps: isGhost && !keeps)
@@ -99,14 +102,15 @@ package struct ReplicaPlan {
       model, capacity: capacity,
       options: TransformerBuffers.Options(
         retention: !computesGradients ? .inference : isFlatGhost && !keeps ? .weightedSum : .backward,
-        logits: logits, tiedCrossTerm: isGhost && model.tiedEmbeddings, embeddingWaits: isFlatGhost), in: &plan)
+        logits: logits, tiedCrossTerm: isGhost && model.tiedEmbeddings, outerLayersWait: isFlatGhost,
+        recompute: recompute), in: &plan)
     let tellsExamplesApart = mode.isPrivate && computesGradients
     factors = ClipFactors.Buffers(
       examples: tellsExamplesApart ? capacity.examples : 0, tensors: layout.count, clipping: clipping, in: &plan)
     ghost = GhostGradients.Buffers(
       model: model, layout: layout, rows: isGhost ? capacity.rows : 0,
       headGradientCount: isGhost && logits != .whole ? model.vocabularySize * model.width : 0, keeps: keeps,
-      in: &plan)
+      repeats: isFlatGhost && !keeps && recompute == .blocks, in: &plan)
     optimizerState = optimizer.map { Optimizer.Buffers($0, count: shards.updatedCount, in: &plan) }
     workspace = Self.workspace(
       model, capacity: capacity, isGhost: isGhost, logits: logits, in: &plan)
@@ -120,16 +124,17 @@ package struct ReplicaPlan {
   static let memoryBudget = 1.15
 
   /// Whether keeping the only example's gradient stays within the budget: it shares its memory with activations, of which there
-  /// are enough where records are long.
+  /// are enough where records are long and blocks aren't recomputed. `standard` recomputes as `ghost` does.
   private static func canKeepOnlyExample(
-    model: ModelConfiguration, capacity: Microbatch.Capacity, optimizer: OptimizerConfiguration?, choices: Choices,
-    shards: ShardPlan
+    model: ModelConfiguration, capacity: Microbatch.Capacity, recompute: Recomputation,
+    optimizer: OptimizerConfiguration?, choices: Choices, shards: ShardPlan
   ) -> Bool {
     let bytes = { (mode: TrainingMode) -> Double in
       var choices = choices
       choices.keepsOnlyExample = true
       let plan = ReplicaPlan(
-        model: model, mode: mode, capacity: capacity, optimizer: optimizer, choices: choices, shards: shards)
+        model: model, mode: mode, capacity: capacity, recompute: recompute, optimizer: optimizer, choices: choices,
+        shards: shards)
       return Double(plan.memory.layout().byteCount)
     }
     return bytes(.ghost) <= memoryBudget * bytes(.standard)

@@ -20,6 +20,7 @@ struct RunDescription: Encodable {
   let datasetSize: Int
   let batchSize: Int
   let microbatch: Microbatch
+  let recompute: Recomputation
   let steps: Int
   let sampler: TrainingConfiguration.Sampler
   let clipping: Clipping?
@@ -77,6 +78,7 @@ struct RunDescription: Encodable {
     batchSize = configuration.batchSize
     let capacity = setup.capacity
     microbatch = Microbatch(examples: capacity.examples, rows: capacity.rows)
+    recompute = configuration.performance.recompute
     steps = setup.steps
     sampler = configuration.sampler
     clipping = setup.privacy?.clipping

@@ -36,7 +36,8 @@ public final class Trainer {
     let shards = configuration.performance.shards(setup.model.parameterLayout, topology: environment.topology)
     let plan = ReplicaPlan(
       model: setup.model, mode: configuration.mode, clipping: configuration.clipping,
-      maxGradNorm: configuration.maxGradNorm, capacity: setup.capacity, optimizer: configuration.optimizer, shards: shards)
+      maxGradNorm: configuration.maxGradNorm, capacity: setup.capacity, recompute: configuration.performance.recompute,
+      optimizer: configuration.optimizer, shards: shards)
     exchange = try ModelStateExchange(shards, parameterCount: setup.model.parameterCount, environment: environment)
     let windows = exchange.windows
     replica = try communicator.agree("memory") { try ModelReplica(plan, windows: windows) }

@@ -14,13 +14,16 @@ public enum TrainingMode: String, Codable, CaseIterable, Sendable {
 public struct PerformanceOptions: Sendable, Equatable {
   /// Examples in a microbatch; nil chooses by rows.
   public var microbatch: Int?
+  /// What the backward pass computes once more.
+  public var recompute: Recomputation
   /// nil chooses by the ranks that share a node.
   public var sharding: Sharding?
   /// nil: `rank0` where the state isn't sharded, else `sharded`.
   public var noise: NoisePlacement?
 
-  public init(microbatch: Int? = nil) {
+  public init(microbatch: Int? = nil, recompute: Recomputation = .none) {
     self.microbatch = microbatch
+    self.recompute = recompute
   }
 
   /// What is left open decided by who shares a node with whom. Noise that rank 0 has to draw needs a sum that rank 0 holds.
