@@ -117,6 +117,20 @@ import Testing
     #expect(sensitivity > maxGradNorm && sensitivity < maxGradNorm * 1.001)
   }
 
+  /// In the order of the draw the two long records would part the short ones.
+  @Test(arguments: TrainingMode.allCases)
+  func shortRecordsShareMicrobatchesWhereverTheyStand(mode: TrainingMode) throws {
+    let model = try SmallModels.configuration(tied: true)
+    let long = String(repeating: "long", count: 6)
+    let dataset = TokenizedDataset(
+      RecordStore(["a", long, "bc", long, "d"]), tokenizer: SmallModels.SmallTokenizer(), longestSequence: 24)
+    let replica = try SmallModels.replica(mode, model, microbatch: 3, positions: 24, rows: 24)
+    var units: [[Int]] = []
+    let totals = replica.accumulateGradients(of: [4, 0, 1, 2, 3], in: dataset) { batch, _ in units.append(batch.units) }
+    #expect(units == [[1], [3], [2, 0, 4]])
+    #expect(totals.microbatches == 3 && totals.examples == 5)
+  }
+
   @Test(arguments: [TrainingMode.hooks, .ghost])
   func anEmptyShareIsASumOfZero(mode: TrainingMode) throws {
     let model = try SmallModels.configuration(tied: true)

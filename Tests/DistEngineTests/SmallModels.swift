@@ -42,12 +42,12 @@ enum SmallModels {
 
   static func replica(
     _ mode: TrainingMode, _ model: ModelConfiguration, clipping: Clipping = .flat, maxGradNorm: Double = 1,
-    microbatch: Int = 4, positions: Int = 24, choices: ReplicaPlan.Choices = .init()
+    microbatch: Int = 4, positions: Int = 24, rows: Int? = nil, choices: ReplicaPlan.Choices = .init()
   ) throws -> ModelReplica {
     let replica = try ModelReplica(
       ReplicaPlan(
         model: model, mode: mode, clipping: clipping, maxGradNorm: maxGradNorm,
-        capacity: Microbatch.Capacity(examples: microbatch, rows: microbatch * positions, positions: positions),
+        capacity: Microbatch.Capacity(examples: microbatch, rows: rows ?? microbatch * positions, positions: positions),
         optimizer: nil, choices: choices))
     fill(replica.parameters, model)
     return replica

@@ -132,12 +132,14 @@ package final class ModelReplica {
     return transformer.lastLogits(of: microbatch)
   }
 
-  /// Packs records until the next one doesn't fit.
+  /// Packs records until the next one doesn't fit, the longest first: records of a microbatch are of like length, and the
+  /// short ones share few microbatches.
   private func forEachMicrobatch(
     of units: some Sequence<Int>, in dataset: TokenizedDataset, _ body: (Microbatch) -> Void
   ) {
     microbatch.removeAll()
-    for unit in units {
+    let byLength = units.sorted { (dataset.targetCount(of: $0), $1) > (dataset.targetCount(of: $1), $0) }
+    for unit in byLength {
       if !microbatch.hasRoom(for: dataset.targetCount(of: unit)) {
         body(microbatch)
         microbatch.removeAll()
