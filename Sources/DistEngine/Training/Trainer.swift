@@ -15,6 +15,8 @@ public final class Trainer {
   private var tokens = 0
   private var evaluationLoss: Double?
   private var nodePeakBytes: [Int] = []
+  /// What the program held before it allocated what was planned.
+  private let baselineBytes: Int
 
   /// Reads, decides, allocates; collective. What can be refused is refused here, on all ranks together.
   ///
@@ -32,6 +34,7 @@ public final class Trainer {
       try communicator.rank == 0 ? configuration.output.map(RunDirectory.init(creating:)) : nil
     }
     self.directory = directory
+    baselineBytes = MemoryMeter.residentBytes
     replica = try communicator.agree("memory") {
       try ModelReplica(
         ReplicaPlan(
@@ -201,6 +204,7 @@ public final class Trainer {
       peakRssMb: try communicator.allgather(MemoryMeter.peakResidentBytes).map(megabytes),
       nodePssMb: leaders.filter { $0 >= 0 }.map(megabytes),
       plannedMb: try communicator.allgather(replica.arena.layout.byteCount).map(megabytes),
+      baselineRssMb: try communicator.allgather(baselineBytes).map(megabytes),
       parameters: setup.model.parameterCount, parametersL2: RowKernels.squaredNorm(replica.parameters).squareRoot(),
       output: setup.configuration.output)
   }
