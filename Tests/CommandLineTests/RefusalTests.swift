@@ -51,6 +51,7 @@ extension LaunchedProgramTests {
         (["--mode", "magic"], ExitStatus.usage, ["--mode", "magic"]),
         (["--sampler", "shuffle"], ExitStatus.usage, ["--sampler shuffle"]),
         (["--mode", "standard", "--noise-multiplier", "1"], ExitStatus.usage, ["--mode standard", "--noise-multiplier"]),
+        (["--memory-budget", "much"], ExitStatus.usage, ["--memory-budget much"]),
         (["inspect", "--records", "3..<2", "--out", "x"], ExitStatus.usage, ["--records", "3..<2"]),
       ]
       try expectRefusals(cases.map { ($0.arguments + Self.ownData, $0.status, $0.culprits) }, in: directory)
@@ -72,6 +73,10 @@ extension LaunchedProgramTests {
           (["--eval-data", missing] + Self.ownData + Self.noise, ExitStatus.refused, [missing]),
           (["--batch-size", "44"] + Self.ownData + Self.noise, ExitStatus.refused, ["--batch-size 44", "43"]),
           (["--batch-size", "4"] + Self.ownData, ExitStatus.refused, ["--noise-multiplier", "--target-epsilon"]),
+          (
+            ["--memory-budget", "1MB", "--batch-size", "4"] + Self.ownData + Self.noise, ExitStatus.refused,
+            ["--memory-budget 1MB", "MB at least"]
+          ),
           (["--seq-len", "257", "--batch-size", "4"] + Self.ownData + Self.noise, ExitStatus.refused, ["--seq-len 257", "256"]),
         ], in: directory)
     }

@@ -11,11 +11,19 @@ import Testing
     let tied: Bool
     let microbatch: Int
     let logits: TransformerBuffers.LogitStorage?
+    /// nil: either, by the length of the record.
     let normMethod: NormMethod?
-    var keepsOnlyExample: Bool?
+    var keepsOnlyExample = false
 
     var description: String {
-      "\(keepsOnlyExample.map { $0 ? "kept " : "book " } ?? "")\(mode) \(clipping) \(tied ? "tied" : "untied") b \(microbatch) logits \(logits.map { "\($0)" } ?? "-") norms \(normMethod.map { "\($0)" } ?? "-")"
+      "\(keepsOnlyExample ? "kept " : "")\(mode) \(clipping) \(tied ? "tied" : "untied") b \(microbatch) logits \(logits.map { "\($0)" } ?? "-") norms \(normMethod.map { "\($0)" } ?? "mixed")"
+    }
+
+    func replica(_ model: ModelConfiguration, maxGradNorm: Double) throws -> ModelReplica {
+      try SmallModels.replica(
+        mode, model, clipping: clipping, maxGradNorm: maxGradNorm, microbatch: microbatch,
+        choices: .init(logits: logits, keepsOnlyExample: keepsOnlyExample),
+        norms: normMethod.map { .always($0) } ?? SmallModels.mixedNorms(model))
     }
   }
 
@@ -34,7 +42,7 @@ import Testing
                 cases.append(
                   Case(
                     mode: .ghost, clipping: clipping, tied: tied, microbatch: 1, logits: logits, normMethod: method,
-                    keepsOnlyExample: false))
+                    keepsOnlyExample: true))
               }
             }
           }
@@ -73,9 +81,7 @@ import Testing
     // Between the examples' norms: some are clipped, some are not.
     let maxGradNorm = 12.0
     let expected = try Self.oneAtATime(test.clipping, model, maxGradNorm, dataset)
-    let replica = try SmallModels.replica(
-      test.mode, model, clipping: test.clipping, maxGradNorm: maxGradNorm, microbatch: test.microbatch,
-      choices: .init(logits: test.logits, normMethod: test.normMethod, keepsOnlyExample: test.keepsOnlyExample))
+    let replica = try test.replica(model, maxGradNorm: maxGradNorm)
     var seen: Set<Int> = []
     let totals = replica.accumulateGradients(of: 0..<dataset.count, in: dataset) { batch, factors in
       for (example, unit) in batch.units.enumerated() {
@@ -152,9 +158,7 @@ import Testing
     let sound = (0..<dataset.count).filter { !reached.contains($0) }
     #expect(!reached.isEmpty && !sound.isEmpty)
     let sums = try [Array(0..<dataset.count), sound].map { units in
-      let replica = try SmallModels.replica(
-        test.mode, model, clipping: test.clipping, maxGradNorm: 1, microbatch: test.microbatch,
-        choices: .init(logits: test.logits, normMethod: test.normMethod, keepsOnlyExample: test.keepsOnlyExample))
+      let replica = try test.replica(model, maxGradNorm: 1)
       replica.parameters[model.parameterLayout["transformer.wpe.weight"].offset + poisoned * model.width] = .infinity
       let totals = replica.accumulateGradients(of: units, in: dataset)
       #expect(totals.clipping.nonFinite == (units.count == sound.count ? 0 : reached.count), "\(test)")
@@ -213,7 +217,7 @@ import Testing
     let workspace = GradientWorkspace(
       rows: scratch[0].elements, gramOfInputs: scratch[1].elements, gramOfGradients: scratch[2].elements,
       gramRows: positions, exampleGradient: scratch[3].elements, columnSums: scratch[4].elements,
-      lastPosition: places.elements, previousPosition: places.elements, normMethod: { _, _, _ in .gram })
+      lastPosition: places.elements, previousPosition: places.elements, norms: .always(.gram))
     let norm = gradient.squaredGradientNorms(rows: 0..<positions, workspace: workspace).primary.squareRoot()
     withExtendedLifetime((a, g, scratch, places)) {
       #expect(abs(norm - exact) < 2e-3 * exact, "\(norm) for \(exact)")

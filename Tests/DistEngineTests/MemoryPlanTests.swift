@@ -61,21 +61,6 @@ import Testing
     }
   }
 
-  /// Keeping the only record's gradient is for records whose activations are as large; the budget is 15% over `standard`.
-  @Test(arguments: [128, 512, 1024])
-  func keepingTheOnlyExamplesGradientStaysWithinTheBudget(positions: Int) throws {
-    for preset in [ModelPreset.small, .seedMedium] {
-      let bytes = { (mode: TrainingMode) in
-        ReplicaPlan(
-          model: preset.configuration, mode: mode,
-          capacity: Microbatch.Capacity(examples: 1, rows: positions, positions: positions),
-          optimizer: .adamW(beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0)
-        ).memory.layout().byteCount
-      }
-      #expect(Double(bytes(.ghost)) <= 1.15 * Double(bytes(.standard)), "\(preset) at T \(positions)")
-    }
-  }
-
   /// No buffer of a ghost plan is b examples' gradients of a layer in disguise.
   @Test func noGhostBufferHoldsTheMicrobatchsGradientsOfALayer() throws {
     for clipping in Clipping.allCases {

@@ -14,14 +14,16 @@ package struct FixedBatchRun {
   ) throws {
     self.mode = mode
     self.dataset = dataset
-    let capacity = PerformanceOptions(microbatch: microbatch)
-      .capacity(
-        mode: mode, positions: dataset.longestSequence, typicalPositions: dataset.meanTargetCount,
-        parameterCount: model.parameterCount)
-    replica = try ModelReplica(
-      ReplicaPlan(
-        model: model, mode: mode, clipping: clipping, capacity: capacity,
-        optimizer: .adamW(beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01)))
+    var configuration = TrainingConfiguration()
+    configuration.mode = mode
+    configuration.clipping = clipping
+    configuration.performance.microbatch = microbatch
+    let capacity = configuration.performance.capacity(
+      mode: mode, positions: dataset.longestSequence, typicalPositions: dataset.meanTargetCount,
+      parameterCount: model.parameterCount)
+    let plan = try ReplicaPlan(
+      fastestFor: configuration, model: model, capacity: capacity, optimizer: configuration.optimizer)
+    replica = try ModelReplica(plan, norms: .timed(plan.timeNorms()))
     let key = RandomKey(seed: 1)
     replica.plan.layout.initialise(
       replica.parameters, model, from: GaussianSource(key.subKey(for: .initialisation)))

@@ -10,7 +10,9 @@ package final class ModelReplica {
   private var microbatch: Microbatch
 
   /// Allocates what the plan says. The parameters are 0.
-  package init(_ plan: ReplicaPlan) throws {
+  ///
+  /// - Parameter norms: the faster way to each norm; the norms are the same with any.
+  package init(_ plan: ReplicaPlan, norms: NormChoice = .always(.gram)) throws {
     self.plan = plan
     // A rank's matrix products run on one core: the launcher gave the others to other ranks.
     MatrixProducts.setThreadCount(1)
@@ -19,16 +21,16 @@ package final class ModelReplica {
     parameters = arena.elements(plan.parameters)
     transformer = Transformer(plan.model, parameters: parameters, buffers: plan.transformer, in: arena)
     microbatch = Microbatch(plan.capacity, plan.microbatch, in: arena)
-    accumulator = Self.accumulator(plan, transformer: transformer, in: arena)
+    accumulator = Self.accumulator(plan, norms: norms, transformer: transformer, in: arena)
   }
 
   private static func accumulator(
-    _ plan: ReplicaPlan, transformer: Transformer, in arena: MemoryArena
+    _ plan: ReplicaPlan, norms: NormChoice, transformer: Transformer, in arena: MemoryArena
   ) -> (any GradientAccumulator)? {
     let sum = arena.elements(plan.gradientSum)
     guard let base = sum.baseAddress, !sum.isEmpty else { return nil }
     let extents = plan.layout.extents
-    let workspace = workspace(plan, in: arena)
+    let workspace = workspace(plan, norms: norms, in: arena)
     let factors = {
       ClipFactors(
         clipping: plan.clipping, maxGradNorm: plan.maxGradNorm, tensors: plan.layout.count, buffers: plan.factors,
@@ -50,7 +52,7 @@ package final class ModelReplica {
     }
   }
 
-  private static func workspace(_ plan: ReplicaPlan, in arena: MemoryArena) -> GradientWorkspace {
+  private static func workspace(_ plan: ReplicaPlan, norms: NormChoice, in arena: MemoryArena) -> GradientWorkspace {
     let buffers = plan.workspace
     return GradientWorkspace(
       // Forward passes alone use this buffer otherwise, and then no gradient is taken.
@@ -58,7 +60,7 @@ package final class ModelReplica {
       gramOfGradients: arena.elements(buffers.gramOfGradients), gramRows: buffers.gramRows,
       exampleGradient: arena.elements(buffers.exampleGradient), columnSums: arena.elements(buffers.columnSums),
       lastPosition: initialised(arena.elements(buffers.lastPosition, of: Int32.self)),
-      previousPosition: arena.elements(buffers.previousPosition, of: Int32.self), normMethod: plan.normMethod)
+      previousPosition: arena.elements(buffers.previousPosition, of: Int32.self), norms: norms)
   }
 
   private static func initialised(_ positions: UnsafeMutableBufferPointer<Int32>) -> UnsafeMutableBufferPointer<Int32> {

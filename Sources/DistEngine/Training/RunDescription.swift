@@ -20,6 +20,7 @@ struct RunDescription: Encodable {
   let datasetSize: Int
   let batchSize: Int
   let microbatch: Microbatch
+  let memoryBudget: String
   let steps: Int
   let sampler: TrainingConfiguration.Sampler
   let clipping: Clipping?
@@ -73,8 +74,9 @@ struct RunDescription: Encodable {
     sequenceLength = setup.training.longestSequence
     datasetSize = setup.datasetSize
     batchSize = configuration.batchSize
-    let capacity = setup.capacity
+    let capacity = setup.plan.capacity
     microbatch = Microbatch(examples: capacity.examples, rows: capacity.rows)
+    memoryBudget = configuration.performance.memoryBudget.description
     steps = setup.steps
     sampler = configuration.sampler
     clipping = setup.privacy?.clipping

@@ -35,12 +35,8 @@ public final class Trainer {
     }
     self.directory = directory
     baselineBytes = MemoryMeter.residentBytes
-    replica = try communicator.agree("memory") {
-      try ModelReplica(
-        ReplicaPlan(
-          model: setup.model, mode: configuration.mode, clipping: configuration.clipping,
-          maxGradNorm: configuration.maxGradNorm, capacity: setup.capacity, optimizer: configuration.optimizer))
-    }
+    let norms = NormChoice.timed(try setup.plan.timeNorms(communicator: communicator))
+    replica = try communicator.agree("memory") { try ModelReplica(setup.plan, norms: norms) }
     key = try communicator.sharedKey(seed: configuration.seed)
     try replica.loadParameters(
       from: setup.modelDirectory, key: key, communicator: communicator)

@@ -14,9 +14,11 @@ public enum TrainingMode: String, Codable, CaseIterable, Sendable {
 public struct PerformanceOptions: Sendable, Equatable {
   /// Examples in a microbatch; nil chooses by rows.
   public var microbatch: Int?
+  public var memoryBudget: MemoryBudget
 
-  public init(microbatch: Int? = nil) {
+  public init(microbatch: Int? = nil, memoryBudget: MemoryBudget = .standard) {
     self.microbatch = microbatch
+    self.memoryBudget = memoryBudget
   }
 
   /// Rows that keep matrix products efficient: with more, their speed hardly grows.
