@@ -107,4 +107,15 @@ import Testing
     }
     for text in ["3000MB", "15%", "7.5%", "0%"] { #expect(MemoryBudget(parsing: text)?.description == text) }
   }
+
+  /// `auto` takes what keeps products efficient, whatever the batch: B isn't even asked for.
+  @Test func aRunsBuffersDoNotGrowWithTheBatch() throws {
+    let sizes = try [8, 64, 512].map { batch in
+      var configuration = TrainingConfiguration()
+      configuration.noise = .multiplier(1)
+      configuration.batchSize = batch
+      return try RunPlan(configuration, ranks: 1, ranksPerNode: 1).rankBytes
+    }
+    #expect(Set(sizes).count == 1)
+  }
 }

@@ -39,6 +39,19 @@ import Testing
     #expect(plan.bytesByCategoryAtPeak().map(\.byteCount) == [4000, 40])
   }
 
+  @Test func buffersOfTheBlocksAreToldTogether() {
+    var plan = MemoryPlan()
+    for l in [0, 1, 10] { _ = plan.add("h.\(l) inner", .activations, count: 100) }
+    _ = plan.add("the gradient of h.10", .perExampleGradients, count: 60)
+    _ = plan.add("the gradient of h.2", .perExampleGradients, count: 0)
+    _ = plan.add("parameters", .parameters, count: 200)
+    let groups = plan.bufferGroups()
+    #expect(groups.map(\.name) == ["h.* inner", "parameters", "the gradient of h.*"])
+    #expect(groups.map(\.count) == [3, 1, 2])
+    #expect(groups.map(\.byteCount) == [1200, 800, 240])
+    #expect(groups.map(\.category) == [.activations, .parameters, .perExampleGradients])
+  }
+
   @Test func anEmptyPlanIsAllocated() throws {
     let arena = try MemoryArena(MemoryPlan())
     #expect(arena.layout.byteCount == 0)

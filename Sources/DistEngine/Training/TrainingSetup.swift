@@ -45,6 +45,14 @@ package struct TrainingSetup {
     self.init(configuration, sources, length, plan, noise)
   }
 
+  /// What a run would decide, found out by this process alone: no rank is asked.
+  package init(alone configuration: TrainingConfiguration) throws {
+    let sources = try Sources(configuration)
+    let length = try Length(configuration, records: sources.training.count)
+    let plan = try Self.plan(configuration, sources)
+    self.init(configuration, sources, length, plan, try Self.noise(configuration, length))
+  }
+
   private init(
     _ configuration: TrainingConfiguration, _ sources: Sources, _ length: Length, _ plan: ReplicaPlan, _ noise: Noise
   ) {
