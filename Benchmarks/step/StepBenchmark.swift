@@ -47,7 +47,7 @@ struct StepBenchmark: ParsableCommand {
     }
     let tokens = Double(batch * seqLen)
     let rate = sgemm.sorted()[sgemm.count / 2]
-    let flops = Self.modelFlops(shape, batch: batch, length: seqLen)
+    let flops = Double(batch) * shape.trainingFlops(targets: seqLen)
     let line = { (values: [String]) in print(values.joined(separator: "\t")) }
     print("\(model), batch \(batch), T \(seqLen), \(shape.parameterCount) parameters; sgemm \(Int(rate / 1e9)) GFLOP/s, one thread")
     line(["mode", "recompute", "s/step", "tokens/s", "of sgemm's rate", "to the first", "planned MB"])
@@ -61,14 +61,6 @@ struct StepBenchmark: ParsableCommand {
       ])
     }
     print("peak of this process, all modes together: \(MemoryMeter.peakResidentBytes / MemoryMeter.megabyte) MB")
-  }
-
-  /// 6 flops a token and matrix parameter, and the visible half of attention's four products forward and eight backward.
-  static func modelFlops(_ shape: ModelConfiguration, batch: Int, length: Int) -> Double {
-    let block = shape.width * (4 * shape.width + 2 * shape.innerWidth)
-    let matrices = Double(shape.layers * block + shape.vocabularySize * shape.width)
-    let attention = Double(shape.layers * shape.width) * Double(length) * 6
-    return Double(batch * length) * (6 * matrices + attention)
   }
 
   static func dataset(records: Int, length: Int, vocabulary: Int) -> TokenizedDataset {

@@ -10,18 +10,13 @@ struct TrainCommand: ParsableCommand {
       directory gets the model in Hugging Face's layout, run.json, metrics.jsonl and privacy.json.
       """)
 
-  @OptionGroup var data: DataOptions
-  @OptionGroup var clipping: ClippingOptions
-  @OptionGroup var privacy: PrivacyOptions
-  @OptionGroup var optimization: OptimizationOptions
-  @OptionGroup var sharding: ShardingOptions
-  @OptionGroup var runOptions: RunOptions
+  @OptionGroup var options: TrainOptions
 
-  func validate() throws { _ = try makeConfiguration() }
+  func validate() throws { _ = try options.makeConfiguration() }
 
   mutating func run() throws {
-    let configuration = try makeConfiguration()
-    let options = runOptions
+    let configuration = try options.makeConfiguration()
+    let options = options.run
     try runUnderMPI(collectiveTimeout: .seconds(options.collectiveTimeout)) { environment in
       let observer = TrainingConsole(showsProgress: !options.noProgress, showsTimings: options.timings)
       let trainer = try Trainer(configuration, environment: environment, observer: observer)
@@ -33,18 +28,6 @@ struct TrainCommand: ParsableCommand {
         TrainingSummary(report, hosts: environment.topology.hosts).print()
       }
     }
-  }
-
-  private func makeConfiguration() throws -> TrainingConfiguration {
-    var configuration = TrainingConfiguration()
-    data.apply(to: &configuration)
-    clipping.apply(to: &configuration)
-    try privacy.apply(to: &configuration)
-    try optimization.apply(to: &configuration)
-    sharding.apply(to: &configuration)
-    runOptions.apply(to: &configuration)
-    try configuration.validate()
-    return configuration
   }
 }
 

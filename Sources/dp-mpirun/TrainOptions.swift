@@ -225,6 +225,20 @@ enum AutomaticOr<Value: RawRepresentable & CaseIterable>: ExpressibleByArgument 
   }
 }
 
+struct MemoryOptions: ParsableArguments {
+  @Option(
+    help: "What a rank's buffers may need, as 3000MB or 3GB; or, for ghost, over what standard needs, as 15%. The fastest way within it is taken."
+  )
+  var memoryBudget = MemoryBudget.standard.description
+
+  func apply(to configuration: inout TrainingConfiguration) throws {
+    guard let budget = MemoryBudget(parsing: memoryBudget) else {
+      throw UsageError(description: "--memory-budget \(memoryBudget): must be a size, as 3000MB or 3GB, or a part, as 15%")
+    }
+    configuration.performance.memoryBudget = budget
+  }
+}
+
 struct RunOptions: ParsableArguments {
   @Option(help: "A seed, for tests: the run is reproducible and NOT private.")
   var seed: UInt64?
@@ -261,5 +275,29 @@ struct RunOptions: ParsableArguments {
     configuration.output = output
     configuration.logEvery = logEvery
     configuration.evaluateEvery = evalEvery
+  }
+}
+
+/// Everything that describes a training run.
+struct TrainOptions: ParsableArguments {
+  @OptionGroup var data: DataOptions
+  @OptionGroup var clipping: ClippingOptions
+  @OptionGroup var privacy: PrivacyOptions
+  @OptionGroup var optimization: OptimizationOptions
+  @OptionGroup var memory: MemoryOptions
+  @OptionGroup var sharding: ShardingOptions
+  @OptionGroup var run: RunOptions
+
+  func makeConfiguration() throws -> TrainingConfiguration {
+    var configuration = TrainingConfiguration()
+    data.apply(to: &configuration)
+    clipping.apply(to: &configuration)
+    try privacy.apply(to: &configuration)
+    try optimization.apply(to: &configuration)
+    try memory.apply(to: &configuration)
+    sharding.apply(to: &configuration)
+    run.apply(to: &configuration)
+    try configuration.validate()
+    return configuration
   }
 }

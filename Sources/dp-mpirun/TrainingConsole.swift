@@ -97,7 +97,12 @@ struct TrainingSummary {
     }
     lines += [
       ("speed", "\(Int(report.tokensPerSecond)) tokens/s, median step \(report.stepSecondsMedian.formatted(digits: 3)) s"),
-      ("peak memory", "\(list(report.peakRssMb)) MB by rank (planned \(list(report.plannedMb))), \(list(report.nodePssMb)) MB by node"),
+      (
+        "peak memory",
+        "\(list(report.peakRssMb)) MB by rank, \(list(report.nodePssMb)) MB by node; beyond the program's own "
+          + "\(list(report.baselineRssMb)): planned \(list(report.plannedMb)), "
+          + "measured \(list(zip(report.peakRssMb, report.baselineRssMb).map { $0 - $1 }))"
+      ),
     ]
     if let output = report.output { lines.append(("output", output)) }
     for (name, value) in lines { Swift.print(name.padding(toLength: 14, withPad: " ", startingAt: 0) + value) }

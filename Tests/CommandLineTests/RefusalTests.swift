@@ -54,6 +54,10 @@ extension LaunchedProgramTests {
         (["--mode", "magic"], ExitStatus.usage, ["--mode", "magic"]),
         (["--sampler", "shuffle"], ExitStatus.usage, ["--sampler shuffle"]),
         (["--mode", "standard", "--noise-multiplier", "1"], ExitStatus.usage, ["--mode standard", "--noise-multiplier"]),
+        (["--memory-budget", "much"], ExitStatus.usage, ["--memory-budget much"]),
+        (["plan", "--ranks", "0"], ExitStatus.usage, ["--ranks 0"]),
+        (["plan", "--ranks", "2", "--ranks-per-node", "3"], ExitStatus.usage, ["--ranks-per-node 3", "2"]),
+        (["plan", "--batch-size", "0"], ExitStatus.usage, ["--batch-size 0"]),
         (["inspect", "--records", "3..<2", "--out", "x"], ExitStatus.usage, ["--records", "3..<2"]),
       ]
       try expectRefusals(cases.map { ($0.arguments + Self.ownData, $0.status, $0.culprits) }, in: directory)
@@ -75,6 +79,12 @@ extension LaunchedProgramTests {
           (["--eval-data", missing] + Self.ownData + Self.noise, ExitStatus.refused, [missing]),
           (["--batch-size", "44"] + Self.ownData + Self.noise, ExitStatus.refused, ["--batch-size 44", "43"]),
           (["--batch-size", "4"] + Self.ownData, ExitStatus.refused, ["--noise-multiplier", "--target-epsilon"]),
+          (["plan", "--batch-size", "4"] + Self.ownData, ExitStatus.refused, ["--noise-multiplier", "--target-epsilon"]),
+          (["plan", "--data", missing] + Self.noise, ExitStatus.refused, [missing, "No such file"]),
+          (
+            ["--memory-budget", "1MB", "--batch-size", "4"] + Self.ownData + Self.noise, ExitStatus.refused,
+            ["--memory-budget 1MB", "MB at least"]
+          ),
           (["--seq-len", "257", "--batch-size", "4"] + Self.ownData + Self.noise, ExitStatus.refused, ["--seq-len 257", "256"]),
         ], in: directory)
     }

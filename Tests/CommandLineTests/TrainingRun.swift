@@ -72,12 +72,12 @@ struct Report: Decodable {
   let epsilon: ExtendedReal
   let delta: Double?
   let noiseMultiplier, tokensPerSecond, stepSecondsMedian, secondsPerToken, parametersL2: Double
-  let peakRssMb, nodePssMb, plannedMb: [Double]
+  let peakRssMb, nodePssMb, plannedMb, baselineRssMb: [Double]
   let output: String?
 
   static let keys: Set = [
     "mode", "ranks", "steps", "loss_first", "loss_last", "eval_loss", "epsilon", "delta", "noise_multiplier", "tokens",
-    "tokens_per_second", "step_seconds_median", "seconds_per_token", "peak_rss_mb", "node_pss_mb", "planned_mb", "parameters",
+    "tokens_per_second", "step_seconds_median", "seconds_per_token", "peak_rss_mb", "node_pss_mb", "planned_mb", "baseline_rss_mb", "parameters",
     "parameters_l2", "output",
   ]
 

@@ -39,6 +39,19 @@ import Testing
     #expect(plan.bytesByCategoryAtPeak().map(\.byteCount) == [4000, 40])
   }
 
+  @Test func buffersOfTheBlocksAreToldTogether() {
+    var plan = MemoryPlan()
+    for l in [0, 1, 10] { _ = plan.add("h.\(l) inner", .activations, count: 100) }
+    _ = plan.add("the gradient of h.10", .perExampleGradients, count: 60)
+    _ = plan.add("the gradient of h.2", .perExampleGradients, count: 0)
+    _ = plan.add("parameters", .parameters, count: 200)
+    let groups = plan.bufferGroups()
+    #expect(groups.map(\.name) == ["h.* inner", "parameters", "the gradient of h.*"])
+    #expect(groups.map(\.count) == [3, 1, 2])
+    #expect(groups.map(\.byteCount) == [1200, 800, 240])
+    #expect(groups.map(\.category) == [.activations, .parameters, .perExampleGradients])
+  }
+
   @Test func anEmptyPlanIsAllocated() throws {
     let arena = try MemoryArena(MemoryPlan())
     #expect(arena.layout.byteCount == 0)
@@ -81,37 +94,6 @@ import Testing
       // All blocks' activations, less one block's, less the inputs.
       let expected = ((L - 1) * perBlock - L) * stream
       #expect(abs(saved - expected) < expected / 20, "\(mode) \(clipping): \(saved) bytes saved for \(expected)")
-    }
-  }
-
-  /// A gradient that no longer lies where activations were counts in full.
-  @Test func keepingTheOnlyExamplesGradientStaysWithinTheBudgetOfRecomputation() {
-    for preset in [ModelPreset.small, .seedMedium] {
-      for positions in [128, 512, 1024] {
-        let bytes = { (mode: TrainingMode) in
-          ReplicaPlan(
-            model: preset.configuration, mode: mode,
-            capacity: Microbatch.Capacity(examples: 1, rows: positions, positions: positions), recompute: .blocks,
-            optimizer: .adamW(beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0)
-          ).memory.layout().byteCount
-        }
-        #expect(Double(bytes(.ghost)) <= 1.15 * Double(bytes(.standard)), "\(preset) at T \(positions)")
-      }
-    }
-  }
-
-  /// Keeping the only record's gradient is for records whose activations are as large; the budget is 15% over `standard`.
-  @Test(arguments: [128, 512, 1024])
-  func keepingTheOnlyExamplesGradientStaysWithinTheBudget(positions: Int) throws {
-    for preset in [ModelPreset.small, .seedMedium] {
-      let bytes = { (mode: TrainingMode) in
-        ReplicaPlan(
-          model: preset.configuration, mode: mode,
-          capacity: Microbatch.Capacity(examples: 1, rows: positions, positions: positions),
-          optimizer: .adamW(beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0)
-        ).memory.layout().byteCount
-      }
-      #expect(Double(bytes(.ghost)) <= 1.15 * Double(bytes(.standard)), "\(preset) at T \(positions)")
     }
   }
 

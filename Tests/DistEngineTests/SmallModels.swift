@@ -42,15 +42,27 @@ enum SmallModels {
 
   static func replica(
     _ mode: TrainingMode, _ model: ModelConfiguration, clipping: Clipping = .flat, maxGradNorm: Double = 1,
-    microbatch: Int = 4, positions: Int = 24, recompute: Recomputation = .none, choices: ReplicaPlan.Choices = .init()
+    microbatch: Int = 4, positions: Int = 24, rows: Int? = nil, recompute: Recomputation = .none,
+    choices: ReplicaPlan.Choices = .init(), norms: NormChoice = .always(.gram)
   ) throws -> ModelReplica {
     let replica = try ModelReplica(
       ReplicaPlan(
         model: model, mode: mode, clipping: clipping, maxGradNorm: maxGradNorm,
-        capacity: Microbatch.Capacity(examples: microbatch, rows: microbatch * positions, positions: positions),
-        recompute: recompute, optimizer: nil, choices: choices))
+        capacity: Microbatch.Capacity(examples: microbatch, rows: rows ?? microbatch * positions, positions: positions),
+        recompute: recompute, optimizer: nil, choices: choices), norms: norms)
     fill(replica.parameters, model)
     return replica
+  }
+
+  /// Gram matrices for short records, the gradient for long ones, parted at another length for each layer.
+  static func mixedNorms(_ model: ModelConfiguration) -> NormChoice {
+    let shapes = model.blockShapes + [model.headShape]
+    return .timed(
+      shapes.enumerated().map { index, shape in
+        NormTiming(shape: shape, longest: model.positions) { positions in
+          NormTiming.Cost(gram: Double(positions), instantiate: Double(3 + 4 * index))
+        }
+      })
   }
 
   static func naive(_ model: ModelConfiguration, _ parameters: UnsafeMutableBufferPointer<Float>) -> NaiveTransformer {

@@ -110,12 +110,12 @@ package struct GradientWorkspace {
   package let lastPosition: UnsafeMutableBufferPointer<Int32>
   /// `[T]`: the position before this one that holds the same token.
   package let previousPosition: UnsafeMutableBufferPointer<Int32>
-  package let normMethod: NormMethod.Choice
+  package let norms: NormChoice
 
   package init(
     rows: Vector, gramOfInputs: Vector, gramOfGradients: Vector, gramRows: Int, exampleGradient: Vector,
     columnSums: Vector, lastPosition: UnsafeMutableBufferPointer<Int32>,
-    previousPosition: UnsafeMutableBufferPointer<Int32>, normMethod: @escaping NormMethod.Choice
+    previousPosition: UnsafeMutableBufferPointer<Int32>, norms: NormChoice
   ) {
     precondition(gramOfInputs.count >= gramRows * gramRows && gramOfGradients.count >= gramRows * gramRows)
     self.rows = rows.baseAddress!
@@ -127,28 +127,12 @@ package struct GradientWorkspace {
     self.columnSums = columnSums
     self.lastPosition = lastPosition
     self.previousPosition = previousPosition
-    self.normMethod = normMethod
+    self.norms = norms
   }
 
   /// A `[rows, columns]` matrix in the row scratch.
   func rowScratch(rows count: Int, columns: Int) -> Matrix {
     precondition(count * columns <= rowsCapacity, "row scratch of \(rowsCapacity) floats for \(count) x \(columns)")
     return Matrix(rows, rows: count, columns: columns)
-  }
-}
-
-/// How the squared norm of one example's weight gradient `g_iᵀ a_i` is computed.
-package enum NormMethod: String, Sendable {
-  /// `⟨a_i a_iᵀ, g_i g_iᵀ⟩`: about T²(d + p) flops by symmetric products (Goodfellow 2015; Li et al. 2021, §4).
-  case gram
-  /// The example's gradient, strip by strip in a scratch buffer: 2Tdp flops (Bu et al. 2022, "mixed" ghost clipping).
-  case instantiate
-
-  /// Chooses for a record of `positions` and a layer of `inputs` × `outputs`.
-  package typealias Choice = @Sendable (_ positions: Int, _ inputs: Int, _ outputs: Int) -> NormMethod
-
-  /// The fewer flops. Gram matrices use `ssyrk`, which reaches a smaller share of the processor than `sgemm`: hence the 1.3.
-  package static let byFlops: Choice = { positions, inputs, outputs in
-    1.3 * Double(positions) * Double(inputs + outputs) <= 2 * Double(inputs) * Double(outputs) ? .gram : .instantiate
   }
 }

@@ -109,7 +109,7 @@ package struct LinearGradient: LayerGradient {
     let a = input.matrix(rows: rows, workspace: workspace)
     let g = outputGradient.rows(rows)
     var norms = SquaredNorms(primary: 0)
-    switch workspace.normMethod(rows.count, a.columns, g.columns) {
+    switch workspace.norms.method(positions: rows.count, inputs: a.columns, outputs: g.columns) {
     case .gram: norms.primary = gramNorm(a, g, workspace: workspace)
     case .instantiate: norms.primary = instantiatedNorm(a, g, workspace: workspace)
     }

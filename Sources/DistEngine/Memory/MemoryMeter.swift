@@ -8,6 +8,9 @@ public enum MemoryMeter {
   /// Largest resident set so far (VmHWM), in bytes; 0 where the system doesn't tell. Shared pages count in each rank.
   public static var peakResidentBytes: Int { kilobytes(of: "VmHWM:", in: "/proc/self/status") * 1024 }
 
+  /// Resident set now (VmRSS), in bytes.
+  public static var residentBytes: Int { kilobytes(of: "VmRSS:", in: "/proc/self/status") * 1024 }
+
   /// Proportional set size now, in bytes: shared pages count by their share, so that ranks of a node can be added up.
   public static var proportionalBytes: Int { kilobytes(of: "Pss:", in: "/proc/self/smaps_rollup") * 1024 }
 

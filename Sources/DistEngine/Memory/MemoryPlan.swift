@@ -72,8 +72,12 @@ public struct MemoryPlan: Sendable {
   }
 
   /// Bytes of the buffers that aren't of the slab.
-  public func byteCount(in placement: Placement) -> Int {
-    buffers.reduce(0) { $0 + ($1.placement == placement ? $1.byteCount : 0) }
+  ///
+  /// - Parameter category: nil counts all.
+  public func byteCount(in placement: Placement, category: Category? = nil) -> Int {
+    buffers.reduce(0) {
+      $0 + ($1.placement == placement && $1.category == category ?? $1.category ? $1.byteCount : 0)
+    }
   }
 
   /// Bytes that one rank's resident set may come to: its slab, its part of the window, and what its node shares.
@@ -104,6 +108,27 @@ public struct MemoryPlan: Sendable {
       placed.insert((buffer.lifetime, bytes), at: position)
     }
     return Layout(offsets: offsets, byteCount: total)
+  }
+
+  /// Buffers that blocks have alike, under one name.
+  public struct BufferGroup: Sendable {
+    /// With `h.*` for a block's number.
+    public let name: String
+    public let category: Category
+    public let count: Int
+    /// Of all of them together. They need not be alive at the same time.
+    public let byteCount: Int
+  }
+
+  /// All buffers, those of the blocks in groups, the largest first.
+  public func bufferGroups() -> [BufferGroup] {
+    let number = /h\.\d+/
+    return Dictionary(grouping: buffers) { $0.name.replacing(number, with: "h.*") }
+      .map { name, alike in
+        BufferGroup(
+          name: name, category: alike[0].category, count: alike.count, byteCount: alike.reduce(0) { $0 + $1.byteCount })
+      }
+      .sorted { ($0.byteCount, $1.name) > ($1.byteCount, $0.name) }
   }
 
   /// Bytes by category at the fullest point of the timeline, largest first.

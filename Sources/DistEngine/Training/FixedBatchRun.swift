@@ -17,14 +17,17 @@ package struct FixedBatchRun {
     self.mode = mode
     self.recompute = recompute
     self.dataset = dataset
-    let capacity = PerformanceOptions(microbatch: microbatch)
-      .capacity(
-        mode: mode, positions: dataset.longestSequence, typicalPositions: dataset.meanTargetCount,
-        parameterCount: model.parameterCount)
-    replica = try ModelReplica(
-      ReplicaPlan(
-        model: model, mode: mode, clipping: clipping, capacity: capacity, recompute: recompute,
-        optimizer: .adamW(beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01)))
+    var configuration = TrainingConfiguration()
+    configuration.mode = mode
+    configuration.clipping = clipping
+    configuration.performance.microbatch = microbatch
+    configuration.performance.recompute = recompute
+    let capacity = configuration.performance.capacity(
+      mode: mode, positions: dataset.longestSequence, typicalPositions: dataset.meanTargetCount,
+      parameterCount: model.parameterCount)
+    let plan = try ReplicaPlan(
+      fastestFor: configuration, model: model, capacity: capacity, optimizer: configuration.optimizer)
+    replica = try ModelReplica(plan, norms: .timed(plan.timeNorms()))
     let key = RandomKey(seed: 1)
     replica.plan.layout.initialise(
       replica.parameters, model, from: GaussianSource(key.subKey(for: .initialisation)))

@@ -86,14 +86,14 @@ extension Inspection {
           option: "--records", value: "\(range)", allowed: "within 0..<\(dataset.count), the records of \(configuration.data)")
       }
     }
-    let plan = ReplicaPlan(
-      model: source.0, mode: configuration.mode, clipping: configuration.clipping,
-      maxGradNorm: configuration.maxGradNorm,
-      capacity: configuration.performance.capacity(
-        mode: configuration.mode, positions: dataset.longestSequence, typicalPositions: dataset.meanTargetCount,
-        parameterCount: source.0.parameterCount),
-      recompute: configuration.performance.recompute, optimizer: nil)
-    let replica = try communicator.agree("memory") { try ModelReplica(plan) }
+    let capacity = configuration.performance.capacity(
+      mode: configuration.mode, positions: dataset.longestSequence, typicalPositions: dataset.meanTargetCount,
+      parameterCount: source.0.parameterCount)
+    let plan = try communicator.agree("memory plan") {
+      try ReplicaPlan(fastestFor: configuration, model: source.0, capacity: capacity, optimizer: nil)
+    }
+    let norms = NormChoice.timed(try plan.timeNorms(communicator: communicator))
+    let replica = try communicator.agree("memory") { try ModelReplica(plan, norms: norms) }
     let key = try communicator.sharedKey(seed: seed)
     try replica.loadParameters(from: source.directory, key: key, communicator: communicator)
     let inspection = try Inspection(of: range, in: dataset, replica: replica, communicator: communicator)

@@ -13,8 +13,10 @@ package final class ModelReplica {
 
   /// Allocates what the plan says. The parameters are 0.
   ///
-  /// - Parameter windows: as the plan's sharding needs them.
-  package init(_ plan: ReplicaPlan, windows: NodeWindows? = nil) throws {
+  /// - Parameters:
+  ///   - norms: the faster way to each norm; the norms are the same with any.
+  ///   - windows: as the plan's sharding needs them.
+  package init(_ plan: ReplicaPlan, norms: NormChoice = .always(.gram), windows: NodeWindows? = nil) throws {
     precondition((plan.shards.sharding == .node) == (windows != nil), "windows for \(plan.shards.sharding)")
     self.plan = plan
     self.windows = windows
@@ -25,16 +27,16 @@ package final class ModelReplica {
     parameters = windows?.parameters ?? arena.elements(plan.parameters)
     transformer = Transformer(plan.model, parameters: parameters, buffers: plan.transformer, in: arena)
     microbatch = Microbatch(plan.capacity, plan.microbatch, in: arena)
-    accumulator = Self.accumulator(plan, transformer: transformer, windows: windows, in: arena)
+    accumulator = Self.accumulator(plan, norms: norms, transformer: transformer, windows: windows, in: arena)
   }
 
   private static func accumulator(
-    _ plan: ReplicaPlan, transformer: Transformer, windows: NodeWindows?, in arena: MemoryArena
+    _ plan: ReplicaPlan, norms: NormChoice, transformer: Transformer, windows: NodeWindows?, in arena: MemoryArena
   ) -> (any GradientAccumulator)? {
     guard plan.computesGradients else { return nil }
     let extents = plan.layout.extents
     let sum = gradientSum(plan, windows: windows, in: arena)
-    let workspace = workspace(plan, in: arena)
+    let workspace = workspace(plan, norms: norms, in: arena)
     let factors = {
       ClipFactors(
         clipping: plan.clipping, maxGradNorm: plan.maxGradNorm, tensors: plan.layout.count, buffers: plan.factors,
@@ -68,7 +70,7 @@ package final class ModelReplica {
       pieces: pieces, extents: extents, window: windows.exchange, slice: floats, owner: plan.shards.owner)
   }
 
-  private static func workspace(_ plan: ReplicaPlan, in arena: MemoryArena) -> GradientWorkspace {
+  private static func workspace(_ plan: ReplicaPlan, norms: NormChoice, in arena: MemoryArena) -> GradientWorkspace {
     let buffers = plan.workspace
     return GradientWorkspace(
       // Forward passes alone use this buffer otherwise, and then no gradient is taken.
@@ -76,7 +78,7 @@ package final class ModelReplica {
       gramOfGradients: arena.elements(buffers.gramOfGradients), gramRows: buffers.gramRows,
       exampleGradient: arena.elements(buffers.exampleGradient), columnSums: arena.elements(buffers.columnSums),
       lastPosition: initialised(arena.elements(buffers.lastPosition, of: Int32.self)),
-      previousPosition: arena.elements(buffers.previousPosition, of: Int32.self), normMethod: plan.normMethod)
+      previousPosition: arena.elements(buffers.previousPosition, of: Int32.self), norms: norms)
   }
 
   private static func initialised(_ positions: UnsafeMutableBufferPointer<Int32>) -> UnsafeMutableBufferPointer<Int32> {
@@ -161,11 +163,13 @@ package final class ModelReplica {
     return transformer.lastLogits(of: microbatch)
   }
 
-  /// Units by microbatch: records one after the other, until the next one doesn't fit.
+  /// Units by microbatch, the longest records first, each as many as fit: records of a microbatch are of like length, and the short
+  /// ones share few microbatches.
   package func microbatches(of units: some Sequence<Int>, in dataset: TokenizedDataset) -> [[Int]] {
     var groups: [[Int]] = []
     var rows = 0
-    for unit in units {
+    let byLength = units.sorted { (dataset.targetCount(of: $0), $1) > (dataset.targetCount(of: $1), $0) }
+    for unit in byLength {
       let count = dataset.targetCount(of: unit)
       if groups.isEmpty || groups[groups.count - 1].count == plan.capacity.examples || rows + count > plan.capacity.rows {
         groups.append([])

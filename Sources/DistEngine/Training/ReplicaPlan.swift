@@ -11,29 +11,20 @@ package struct ReplicaPlan {
   package let choices: Choices
   package let shards: ShardPlan
   package private(set) var memory = MemoryPlan()
+  /// What it was to stay within; nil where nothing said so.
+  package internal(set) var budgetBytes: Int?
 
-  /// Where several ways give the same result: which one. nil leaves it to the plan.
-  package struct Choices: Sendable {
+  /// Which one of several ways that give the same result: `init(fastestFor:…)` chooses.
+  package struct Choices: Sendable, Equatable {
+    /// nil: the one that needs less memory.
     package var logits: TransformerBuffers.LogitStorage?
-    package var normMethod: NormMethod?
     /// In flat `ghost` with one record a microbatch: whether its gradient is kept, or book-keeping done as otherwise.
-    package var keepsOnlyExample: Bool?
+    package var keepsOnlyExample: Bool
 
-    package init(
-      logits: TransformerBuffers.LogitStorage? = nil, normMethod: NormMethod? = nil, keepsOnlyExample: Bool? = nil
-    ) {
-      self.keepsOnlyExample = keepsOnlyExample
+    package init(logits: TransformerBuffers.LogitStorage? = nil, keepsOnlyExample: Bool = false) {
       self.logits = logits
-      self.normMethod = normMethod
+      self.keepsOnlyExample = keepsOnlyExample
     }
-  }
-
-  /// How the norm of a layer's gradient is computed, by the shape of the layer and the length of the record.
-  var normMethod: NormMethod.Choice { Self.normMethod(choices) }
-
-  private static func normMethod(_ choices: Choices) -> NormMethod.Choice {
-    guard let method = choices.normMethod else { return NormMethod.byFlops }
-    return { _, _, _ in method }
   }
 
   package let computesGradients: Bool
@@ -89,12 +80,8 @@ package struct ReplicaPlan {
     microbatch = Microbatch.Buffers(capacity, in: &plan)
     let isGhost = mode == .ghost && computesGradients
     let isFlatGhost = isGhost && clipping == .flat
-    let keeps =
-      isFlatGhost && capacity.examples == 1
-      && (choices.keepsOnlyExample
-        ?? Self.canKeepOnlyExample(
-          model: model, capacity: capacity, recompute: recompute, optimizer: optimizer, choices: choices,
-          shards: shards.ofFirstRank(layout)))
+    let keeps = choices.keepsOnlyExample
+    precondition(!keeps || isFlatGhost && capacity.examples == 1, "one record's gradient kept where there may be others")
     // Where ranks share a sum, a layer's gradient is added once a microbatch: chunks of the head would each be exchanged as a whole.
     let logits =
       isShared ? .whole : choices.logits ?? Self.logitStorage(model, capacity: capacity, bookKeeps: isGhost && !keeps)
@@ -120,24 +107,38 @@ package struct ReplicaPlan {
   /// Output columns of a layer's gradient computed at a time, where one example's norm is taken from the gradient itself.
   static let instantiationStrip = 256
 
-  /// What `ghost` may need, over what `standard` needs.
-  static let memoryBudget = 1.15
+  /// Floats of a strip: wide enough for matrix products to be efficient; any layer may need it, where its Gram matrices cancel.
+  private static func stripCount(_ model: ModelConfiguration) -> Int {
+    max(model.width, model.innerWidth) * min(instantiationStrip, max(3 * model.width, model.innerWidth))
+  }
 
-  /// Whether keeping the only example's gradient stays within the budget: it shares its memory with activations, of which there
-  /// are enough where records are long and blocks aren't recomputed. `standard` recomputes as `ghost` does.
-  private static func canKeepOnlyExample(
-    model: ModelConfiguration, capacity: Microbatch.Capacity, recompute: Recomputation,
-    optimizer: OptimizerConfiguration?, choices: Choices, shards: ShardPlan
-  ) -> Bool {
-    let bytes = { (mode: TrainingMode) -> Double in
-      var choices = choices
-      choices.keepsOnlyExample = true
-      let plan = ReplicaPlan(
-        model: model, mode: mode, capacity: capacity, recompute: recompute, optimizer: optimizer, choices: choices,
-        shards: shards)
-      return Double(plan.memory.layout().byteCount)
+  /// Rows of logits held at a time; nil where all are.
+  var logitChunkRows: Int? {
+    switch transformer.options.logits {
+    case .whole: nil
+    case .chunks(let rows): rows
     }
-    return bytes(.ghost) <= memoryBudget * bytes(.standard)
+  }
+
+  /// Layers of which the plan takes norms one way or the other.
+  private var shapesWithNorms: [LinearShape] {
+    guard mode == .ghost else { return [] }
+    return (choices.keepsOnlyExample ? [] : model.blockShapes) + (logitChunkRows == nil ? [model.headShape] : [])
+  }
+
+  /// Times the ways to the norms that this plan takes, on some memory that is freed.
+  package func timeNorms() -> [NormTiming] {
+    let shapes = shapesWithNorms
+    let stopwatch = NormStopwatch(shapes: shapes, longest: capacity.positions, stripCount: Self.stripCount(model))
+    return shapes.map(stopwatch.timing)
+  }
+
+  /// Timed on rank 0 for all: ranks that went by timings of their own would add up in different orders. Collective.
+  func timeNorms(communicator: Communicator) throws -> [NormTiming] {
+    let timings = AlignedBuffer<NormTiming>(count: shapesWithNorms.count)
+    if communicator.rank == 0 { _ = timings.elements.update(fromContentsOf: timeNorms()) }
+    try communicator.broadcast(timings)
+    return Array(timings.elements)
   }
 
   /// Rows of logits held at a time where not all are.
@@ -159,13 +160,11 @@ package struct ReplicaPlan {
   ) -> WorkspaceBuffers {
     let (d, inner, T) = (model.width, model.innerWidth, capacity.positions)
     let gram = isGhost ? T * T : 0
-    // Wide enough for matrix products to be efficient; any layer may need it, where its Gram matrices cancel.
-    let strip = max(d, inner) * min(instantiationStrip, max(3 * d, inner))
     let widest = max(2 * d, 3 * d, inner, logits == .whole ? model.vocabularySize : 0)
     return WorkspaceBuffers(
       gramOfInputs: plan.add("Gram matrix of inputs", .workspace, count: gram),
       gramOfGradients: plan.add("Gram matrix of output gradients", .workspace, count: gram),
-      exampleGradient: plan.add("strip of one example's gradient", .perExampleGradients, count: isGhost ? strip : 0),
+      exampleGradient: plan.add("strip of one example's gradient", .perExampleGradients, count: isGhost ? stripCount(model) : 0),
       columnSums: plan.add("column sums", .workspace, count: widest),
       lastPosition: plan.add("last position by token", .workspace, count: isGhost ? model.vocabularySize : 0, of: Int32.self),
       previousPosition: plan.add("previous position", .workspace, count: isGhost ? T : 0, of: Int32.self),

@@ -21,6 +21,7 @@ struct RunDescription: Encodable {
   let batchSize: Int
   let microbatch: Microbatch
   let recompute: Recomputation
+  let memoryBudget: String
   let steps: Int
   let sampler: TrainingConfiguration.Sampler
   let clipping: Clipping?
@@ -76,9 +77,10 @@ struct RunDescription: Encodable {
     sequenceLength = setup.training.longestSequence
     datasetSize = setup.datasetSize
     batchSize = configuration.batchSize
-    let capacity = setup.capacity
+    let capacity = setup.plan.capacity
     microbatch = Microbatch(examples: capacity.examples, rows: capacity.rows)
     recompute = configuration.performance.recompute
+    memoryBudget = configuration.performance.memoryBudget.description
     steps = setup.steps
     sampler = configuration.sampler
     clipping = setup.privacy?.clipping

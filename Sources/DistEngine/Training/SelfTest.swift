@@ -54,12 +54,12 @@ extension SelfTest {
     _ mode: TrainingMode, _ clipping: Clipping, model: ModelConfiguration, maxGradNorm: Double, microbatch: Int,
     dataset: TokenizedDataset
   ) throws -> ModelReplica {
-    let replica = try ModelReplica(
-      ReplicaPlan(
-        model: model, mode: mode, clipping: clipping, maxGradNorm: maxGradNorm,
-        capacity: Microbatch.Capacity(
-          examples: microbatch, rows: microbatch * dataset.longestSequence, positions: dataset.longestSequence),
-        optimizer: nil))
+    let plan = ReplicaPlan(
+      model: model, mode: mode, clipping: clipping, maxGradNorm: maxGradNorm,
+      capacity: Microbatch.Capacity(
+        examples: microbatch, rows: microbatch * dataset.longestSequence, positions: dataset.longestSequence),
+      optimizer: nil)
+    let replica = try ModelReplica(plan, norms: .timed(plan.timeNorms()))
     let key = RandomKey(seed: 7)
     replica.plan.layout.initialise(replica.parameters, model, from: GaussianSource(key.subKey(for: .initialisation)))
     // Biases and gains off their defaults, so that an error in them shows.

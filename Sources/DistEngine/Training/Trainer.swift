@@ -16,6 +16,8 @@ public final class Trainer {
   private var tokens = 0
   private var evaluationLoss: Double?
   private var nodePeakBytes: [Int] = []
+  /// What the program held before it allocated what was planned.
+  private let baselineBytes: Int
 
   /// Reads, decides, allocates; collective. What can be refused is refused here, on all ranks together.
   ///
@@ -26,21 +28,19 @@ public final class Trainer {
     let communicator = environment.world
     self.environment = environment
     self.observer = communicator.rank == 0 ? observer : nil
-    let setup = try TrainingSetup(configuration, communicator: communicator)
+    let setup = try TrainingSetup(configuration, environment: environment)
     self.setup = setup
     // A directory that can't be used must be known before hours are spent; it is touched before anything else is made.
     let directory = try communicator.agree("output") {
       try communicator.rank == 0 ? configuration.output.map(RunDirectory.init(creating:)) : nil
     }
     self.directory = directory
-    let shards = configuration.performance.shards(setup.model.parameterLayout, topology: environment.topology)
-    let plan = ReplicaPlan(
-      model: setup.model, mode: configuration.mode, clipping: configuration.clipping,
-      maxGradNorm: configuration.maxGradNorm, capacity: setup.capacity, recompute: configuration.performance.recompute,
-      optimizer: configuration.optimizer, shards: shards)
-    exchange = try ModelStateExchange(shards, parameterCount: setup.model.parameterCount, environment: environment)
+    baselineBytes = MemoryMeter.residentBytes
+    let norms = NormChoice.timed(try setup.plan.timeNorms(communicator: communicator))
+    exchange = try ModelStateExchange(
+      setup.plan.shards, parameterCount: setup.model.parameterCount, environment: environment)
     let windows = exchange.windows
-    replica = try communicator.agree("memory") { try ModelReplica(plan, windows: windows) }
+    replica = try communicator.agree("memory") { try ModelReplica(setup.plan, norms: norms, windows: windows) }
     key = try communicator.sharedKey(seed: configuration.seed)
     try replica.loadParameters(
       from: setup.modelDirectory, key: key, communicator: communicator, exchange: exchange)
@@ -205,6 +205,7 @@ public final class Trainer {
       peakRssMb: try communicator.allgather(MemoryMeter.peakResidentBytes).map(megabytes),
       nodePssMb: leaders.filter { $0 >= 0 }.map(megabytes),
       plannedMb: try communicator.allgather(replica.plan.memory.byteCountOfRank).map(megabytes),
+      baselineRssMb: try communicator.allgather(baselineBytes).map(megabytes),
       parameters: setup.model.parameterCount, parametersL2: RowKernels.squaredNorm(replica.parameters).squareRoot(),
       output: setup.configuration.output)
   }

@@ -16,14 +16,18 @@ public struct PerformanceOptions: Sendable, Equatable {
   public var microbatch: Int?
   /// What the backward pass computes once more.
   public var recompute: Recomputation
+  public var memoryBudget: MemoryBudget
   /// nil chooses by the ranks that share a node.
   public var sharding: Sharding?
   /// nil: `rank0` where the state isn't sharded, else `sharded`.
   public var noise: NoisePlacement?
 
-  public init(microbatch: Int? = nil, recompute: Recomputation = .none) {
+  public init(
+    microbatch: Int? = nil, recompute: Recomputation = .none, memoryBudget: MemoryBudget = .standard
+  ) {
     self.microbatch = microbatch
     self.recompute = recompute
+    self.memoryBudget = memoryBudget
   }
 
   /// What is left open decided by who shares a node with whom. Noise that rank 0 has to draw needs a sum that rank 0 holds.

@@ -25,6 +25,9 @@ public struct TrainingReport: Sendable, Encodable {
   public var nodePssMb: [Double]
   /// MB, by rank.
   public var plannedMb: [Double]
+  /// MB, by rank: what the program, its libraries and its records held before anything that was planned. The rest of the peak compares
+  /// with the plan.
+  public var baselineRssMb: [Double]
   public var parameters: Int
   public var parametersL2: Double
   public var output: String?
@@ -41,6 +44,7 @@ public struct TrainingReport: Sendable, Encodable {
     case peakRssMb = "peak_rss_mb"
     case nodePssMb = "node_pss_mb"
     case plannedMb = "planned_mb"
+    case baselineRssMb = "baseline_rss_mb"
     case parametersL2 = "parameters_l2"
   }
 
@@ -65,6 +69,7 @@ public struct TrainingReport: Sendable, Encodable {
     try values.encode(peakRssMb, forKey: .peakRssMb)
     try values.encode(nodePssMb, forKey: .nodePssMb)
     try values.encode(plannedMb, forKey: .plannedMb)
+    try values.encode(baselineRssMb, forKey: .baselineRssMb)
     try values.encode(parameters, forKey: .parameters)
     try values.encode(parametersL2, forKey: .parametersL2)
     try values.encode(output, forKey: .output)

@@ -17,14 +17,8 @@ package struct TrainingSetup {
   package let datasetSize: Int
   /// Steps that the budget allows: all of them where σ is given.
   package let allowedSteps: Int
-
-  /// What a microbatch may hold, held-out records included.
-  package var capacity: Microbatch.Capacity {
-    configuration.performance.capacity(
-      mode: configuration.mode, positions: max(training.longestSequence, evaluation?.longestSequence ?? 1),
-      typicalPositions: training.meanTargetCount,
-      parameterCount: model.parameterCount)
-  }
+  /// Every buffer of a rank; none is allocated.
+  package let plan: ReplicaPlan
 
   /// ε that σ was calibrated for; nil where σ was given.
   package var targetEpsilon: Double? {
@@ -37,44 +31,88 @@ package struct TrainingSetup {
   }
 
   /// Reads and decides; collective. Every refusal is one that all ranks share.
-  package init(_ configuration: TrainingConfiguration, communicator: Communicator) throws {
-    try communicator.agree("configuration") { try configuration.validate() }
-    self.configuration = configuration
-    let (model, directory) = try communicator.agree("model") { try ModelSource.resolve(configuration.model) }
-    self.model = model
-    modelDirectory = directory
-    (training, evaluation) = try communicator.agree("data") { try Self.load(configuration, model: model) }
-    try communicator.requireEqual(configuration, model, training: training, evaluation: evaluation)
-    let datasetSize = configuration.datasetSize ?? training.count
-    self.datasetSize = datasetSize
-    guard configuration.batchSize <= datasetSize else {
-      throw try communicator.agreed(
-        TrainingError.batchLargerThanData(batch: configuration.batchSize, datasetSize: datasetSize))
+  package init(_ configuration: TrainingConfiguration, environment: MPIEnvironment) throws {
+    let communicator = environment.world
+    let sources = try communicator.agree("configuration, model and data") { try Sources(configuration) }
+    try communicator.requireEqual(
+      configuration, sources.model, training: sources.training, evaluation: sources.evaluation)
+    let length = try communicator.agree("length of the run") { try Length(configuration, records: sources.training.count) }
+    let plan = try communicator.agree("memory plan") {
+      try Self.plan(configuration, sources, topology: environment.topology)
     }
-    switch configuration.length {
-    case .steps(let count): steps = count
-    case .epochs(let epochs):
-      let count = (epochs * Double(datasetSize) / Double(configuration.batchSize)).rounded(.up)
-      guard count <= Double(TrainingConfiguration.mostSteps) else {
-        throw try communicator.agreed(
-          TrainingError.badOption(
-            option: "--epochs", value: "\(epochs)", allowed: "no more than \(TrainingConfiguration.mostSteps) steps in all"))
-      }
-      steps = Int(count)
-    }
-    guard configuration.mode.isPrivate else {
-      privacy = nil
-      allowedSteps = steps
-      return
-    }
-    let steps = steps
     // One rank computes: the others' cores are its own as often as not, and the last bits must agree.
     let decided = try communicator.agree("privacy accounting") {
-      communicator.rank == 0 ? try Self.privacy(configuration, datasetSize: datasetSize, steps: steps) : nil
+      communicator.rank == 0 ? try Self.noise(configuration, length) : nil
     }
-    let noiseMultiplier = try communicator.broadcast(decided?.noiseMultiplier ?? 0)
-    allowedSteps = try communicator.broadcast(decided?.allowedSteps ?? 0)
-    privacy = Self.parameters(configuration, datasetSize: datasetSize, noiseMultiplier: noiseMultiplier)
+    let noise = try communicator.broadcast(decided ?? Noise(multiplier: 0, allowedSteps: 0))
+    self.init(configuration, sources, length, plan, noise)
+  }
+
+  /// What a run would decide, found out by this process alone: no rank is asked.
+  ///
+  /// - Parameter topology: of the job, as the rank sees it whose plan is wanted.
+  package init(alone configuration: TrainingConfiguration, topology: NodeTopology) throws {
+    let sources = try Sources(configuration)
+    let length = try Length(configuration, records: sources.training.count)
+    let plan = try Self.plan(configuration, sources, topology: topology)
+    self.init(configuration, sources, length, plan, try Self.noise(configuration, length))
+  }
+
+  private init(
+    _ configuration: TrainingConfiguration, _ sources: Sources, _ length: Length, _ plan: ReplicaPlan, _ noise: Noise
+  ) {
+    self.configuration = configuration
+    (model, modelDirectory) = (sources.model, sources.modelDirectory)
+    (training, evaluation) = (sources.training, sources.evaluation)
+    (datasetSize, steps) = (length.datasetSize, length.steps)
+    self.plan = plan
+    allowedSteps = noise.allowedSteps
+    privacy =
+      configuration.mode.isPrivate
+      ? Self.parameters(configuration, datasetSize: length.datasetSize, noiseMultiplier: noise.multiplier) : nil
+  }
+
+  /// What is read: the same on every rank, or the run is refused.
+  private struct Sources {
+    let model: ModelConfiguration
+    let modelDirectory: String?
+    let training: TokenizedDataset
+    let evaluation: TokenizedDataset?
+
+    init(_ configuration: TrainingConfiguration) throws {
+      try configuration.validate()
+      (model, modelDirectory) = try ModelSource.resolve(configuration.model)
+      (training, evaluation) = try TrainingSetup.load(configuration, model: model)
+    }
+  }
+
+  private struct Length {
+    /// N₀.
+    let datasetSize: Int
+    let steps: Int
+
+    init(_ configuration: TrainingConfiguration, records: Int) throws {
+      datasetSize = configuration.datasetSize ?? records
+      guard configuration.batchSize <= datasetSize else {
+        throw TrainingError.batchLargerThanData(batch: configuration.batchSize, datasetSize: datasetSize)
+      }
+      switch configuration.length {
+      case .steps(let count): steps = count
+      case .epochs(let epochs):
+        let count = (epochs * Double(datasetSize) / Double(configuration.batchSize)).rounded(.up)
+        guard count <= Double(TrainingConfiguration.mostSteps) else {
+          throw TrainingError.badOption(
+            option: "--epochs", value: "\(epochs)", allowed: "no more than \(TrainingConfiguration.mostSteps) steps in all")
+        }
+        steps = Int(count)
+      }
+    }
+  }
+
+  /// σ, and the steps that the budget allows with it.
+  private struct Noise: BitwiseCopyable {
+    let multiplier: Double
+    let allowedSteps: Int
   }
 
   /// Training records, and the held-out ones if there are any.
@@ -97,6 +135,19 @@ package struct TrainingSetup {
     )
   }
 
+  /// A microbatch may hold any record, held-out ones included.
+  private static func plan(
+    _ configuration: TrainingConfiguration, _ sources: Sources, topology: NodeTopology
+  ) throws -> ReplicaPlan {
+    let (training, evaluation) = (sources.training, sources.evaluation)
+    let capacity = configuration.performance.capacity(
+      mode: configuration.mode, positions: max(training.longestSequence, evaluation?.longestSequence ?? 1),
+      typicalPositions: training.meanTargetCount, parameterCount: sources.model.parameterCount)
+    return try ReplicaPlan(
+      fastestFor: configuration, model: sources.model, capacity: capacity, optimizer: configuration.optimizer,
+      shards: configuration.performance.shards(ParameterLayout(sources.model), topology: topology))
+  }
+
   private static func parameters(
     _ configuration: TrainingConfiguration, datasetSize: Int, noiseMultiplier: Double
   ) -> PrivacyParameters {
@@ -106,25 +157,24 @@ package struct TrainingSetup {
       delta: configuration.targetDelta ?? 1 / (10 * Double(datasetSize)), accountant: configuration.accountant)
   }
 
-  private static func privacy(
-    _ configuration: TrainingConfiguration, datasetSize: Int, steps: Int
-  ) throws -> (noiseMultiplier: Double, allowedSteps: Int) {
+  private static func noise(_ configuration: TrainingConfiguration, _ length: Length) throws -> Noise {
+    guard configuration.mode.isPrivate else { return Noise(multiplier: 0, allowedSteps: length.steps) }
     let target: Double
     switch configuration.noise {
-    case .multiplier(let sigma)?: return (sigma, steps)
+    case .multiplier(let sigma)?: return Noise(multiplier: sigma, allowedSteps: length.steps)
     case .targetEpsilon(let epsilon)?: target = epsilon
     case nil where configuration.data == Corpus.builtinName:
       target = TrainingConfiguration.builtinTargetEpsilon
     case nil: throw TrainingError.noNoise
     }
-    let unnoised = parameters(configuration, datasetSize: datasetSize, noiseMultiplier: 0)
+    let unnoised = parameters(configuration, datasetSize: length.datasetSize, noiseMultiplier: 0)
     let sigma = try Accounting.noiseMultiplier(
-      targetEpsilon: target, delta: unnoised.delta, samplingRate: unnoised.samplingRate, steps: steps,
+      targetEpsilon: target, delta: unnoised.delta, samplingRate: unnoised.samplingRate, steps: length.steps,
       accountant: configuration.accountant, spent: [])
     let allowed = try Accounting.maximumSteps(
       targetEpsilon: target, delta: unnoised.delta, samplingRate: unnoised.samplingRate, noiseMultiplier: sigma,
-      accountant: configuration.accountant, spent: [], upTo: steps)
-    return (sigma, allowed)
+      accountant: configuration.accountant, spent: [], upTo: length.steps)
+    return Noise(multiplier: sigma, allowedSteps: allowed)
   }
 }
 

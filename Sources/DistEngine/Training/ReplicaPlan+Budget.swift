@@ -1,0 +1,78 @@
+extension ReplicaPlan {
+  /// The fastest of the plans that stay within the configuration's memory budget. Where that is a part of what `standard` needs and none
+  /// does, the smallest.
+  ///
+  /// Ranks choose alike, whatever the slices that they own: choices are made for rank 0's.
+  ///
+  /// - Parameters:
+  ///   - capacity: of a microbatch; with `auto`, the most: a size that it exceeds makes microbatches smaller.
+  ///   - shards: what of the model's state this rank holds; nil: all of it.
+  /// - Throws: ``TrainingError/overBudget(needed:budget:)``
+  package init(
+    fastestFor configuration: TrainingConfiguration, model: ModelConfiguration, capacity: Microbatch.Capacity,
+    optimizer: OptimizerConfiguration?, shards: ShardPlan? = nil
+  ) throws {
+    let layout = ParameterLayout(model)
+    let own = shards ?? ShardPlan(layout)
+    let first = own.ofFirstRank(layout)
+    let (mode, performance) = (configuration.mode, configuration.performance)
+    let plan = { (mode: TrainingMode, capacity: Microbatch.Capacity, choices: Choices, shards: ShardPlan) in
+      ReplicaPlan(
+        model: model, mode: mode, clipping: configuration.clipping, maxGradNorm: configuration.maxGradNorm,
+        capacity: capacity, recompute: performance.recompute, optimizer: optimizer, choices: choices, shards: shards)
+    }
+    let budget: Int?
+    var capacities = [capacity]
+    switch performance.memoryBudget {
+    case .bytes(let count):
+      budget = count
+      if performance.microbatch == nil { capacities = capacity.halvings }
+    case .overStandard(let part):
+      budget = mode == .ghost ? Int((1 + part) * Double(plan(.standard, capacity, Choices(), first).byteCount)) : nil
+    }
+    var smallest: (plan: ReplicaPlan, byteCount: Int)?
+    for capacity in capacities {
+      for choices in Choices.fastestFirst(mode: mode, clipping: configuration.clipping, model: model, capacity: capacity) {
+        let candidate = plan(mode, capacity, choices, first)
+        let byteCount = candidate.byteCount
+        if byteCount <= budget ?? .max {
+          self = plan(mode, capacity, choices, own)
+          budgetBytes = budget
+          return
+        }
+        if byteCount < smallest?.byteCount ?? .max { smallest = (candidate, byteCount) }
+      }
+    }
+    guard let smallest, case .overStandard = performance.memoryBudget else {
+      throw TrainingError.overBudget(needed: smallest?.byteCount ?? 0, budget: performance.memoryBudget)
+    }
+    self = plan(mode, smallest.plan.capacity, smallest.plan.choices, own)
+    budgetBytes = budget
+  }
+
+  /// Bytes of a rank's own: its slab, and its part of the window.
+  package var byteCount: Int { memory.layout().byteCount + memory.byteCount(in: .window) }
+}
+
+extension ReplicaPlan.Choices {
+  /// All that differ in time, the fastest first. Each is followed by one that may need less memory.
+  fileprivate static func fastestFirst(
+    mode: TrainingMode, clipping: Clipping, model: ModelConfiguration, capacity: Microbatch.Capacity
+  ) -> [Self] {
+    guard mode == .ghost else { return [Self()] }
+    if capacity.examples == 1 {
+      // Book-keeping's norms are left out.
+      return clipping == .flat ? [Self(keepsOnlyExample: true), Self()] : [Self()]
+    }
+    // Where several records' factors are known last, logits that come in chunks are computed twice, and so is the head's gradient.
+    return clipping == .flat || model.tiedEmbeddings ? [Self(logits: .whole), Self()] : [Self()]
+  }
+}
+
+extension Microbatch.Capacity {
+  /// This one, one of half as many records and rows, and so on to a single record.
+  fileprivate var halvings: [Self] {
+    guard examples > 1 || rows > positions else { return [self] }
+    return [self] + Self(examples: max(1, examples / 2), rows: max(positions, rows / 2), positions: positions).halvings
+  }
+}

@@ -1,0 +1,112 @@
+import PrivacyAccounting
+
+/// What a training run would need and cost, found out without starting it: no rank is asked and no buffer allocated. What
+/// `dp-mpirun plan` prints.
+public struct RunPlan: Sendable {
+  /// Bytes of one category where the step's timeline is fullest.
+  public struct CategorySize: Sendable {
+    public let category: MemoryPlan.Category
+    /// Of one rank.
+    public let byteCount: Int
+    /// Of the ranks of the fullest node.
+    public let nodeByteCount: Int
+  }
+
+  public let mode: TrainingMode
+  public let clipping: Clipping
+  public let model: String
+  public let parameters: Int
+  public let ranks: Int
+  public let ranksPerNode: Int
+  /// Records and targets as in a run: B, N₀ and T, and what a microbatch may hold.
+  public let trainingRecords: Int
+  public let datasetSize: Int
+  public let batchSize: Int
+  public let longestRecord: Int
+  public let steps: Int
+  public let microbatchExamples: Int
+  public let microbatchRows: Int
+  public let sharding: Sharding
+  /// Bytes of a rank's buffers, as they are laid out, those included that its node shares.
+  public let rankBytes: Int
+  /// Bytes that all ranks of a node have in common.
+  public let sharedBytes: Int
+  /// Bytes that the memory budget allows a rank for its own; nil where it sets no limit.
+  public let budgetBytes: Int?
+  public let categories: [CategorySize]
+  public let largestBuffers: [MemoryPlan.BufferGroup]
+  /// Rows of logits held at a time; nil holds those of the whole microbatch.
+  public let logitChunkRows: Int?
+  public let keepsOnlyExample: Bool
+  /// Of each shape of layer whose norms are taken.
+  public let norms: [NormTiming]
+  public let noiseMultiplier: Double
+  public let epsilon: ExtendedReal
+  /// nil in `standard`.
+  public let delta: Double?
+  public let accountant: AccountantKind?
+  public let isPrivate: Bool
+  /// The model's own matrix products, expected over the draw of a step, and for one target on average.
+  public let flopsPerStep: Double
+  public let flopsPerTarget: Double
+
+  /// Reads the data, calibrates the noise and times the norms, as a run does.
+  ///
+  /// - Parameters:
+  ///   - ranks: of the whole job.
+  ///   - ranksPerNode: on the fullest node.
+  /// - Throws: what a run would refuse.
+  public init(_ configuration: TrainingConfiguration, ranks: Int, ranksPerNode: Int) throws {
+    let nodes = (0..<ranks).map { $0 / ranksPerNode }
+    let topology = NodeTopology(
+      rank: 0, nodeOfRank: nodes, hosts: (0...nodes[ranks - 1]).map { "node \($0)" })
+    let setup = try TrainingSetup(alone: configuration, topology: topology)
+    let plan = setup.plan
+    sharding = plan.shards.sharding
+    mode = configuration.mode
+    clipping = configuration.clipping
+    model = configuration.model
+    parameters = setup.model.parameterCount
+    self.ranks = ranks
+    self.ranksPerNode = ranksPerNode
+    trainingRecords = setup.training.count
+    datasetSize = setup.datasetSize
+    batchSize = configuration.batchSize
+    longestRecord = setup.training.longestSequence
+    steps = setup.steps
+    microbatchExamples = plan.capacity.examples
+    microbatchRows = plan.capacity.rows
+    rankBytes = plan.memory.byteCountOfRank
+    sharedBytes = plan.memory.byteCount(in: .node)
+    budgetBytes = plan.budgetBytes
+    categories = plan.memory.bytesByCategoryAtPeak().map { category, byteCount in
+      let shared = plan.memory.byteCount(in: .node, category: category)
+      return CategorySize(
+        category: category, byteCount: byteCount, nodeByteCount: ranksPerNode * (byteCount - shared) + shared)
+    }
+    largestBuffers = Array(plan.memory.bufferGroups().prefix(Self.buffersShown))
+    logitChunkRows = plan.logitChunkRows
+    keepsOnlyExample = plan.choices.keepsOnlyExample
+    norms = plan.timeNorms()
+    let statement = try PrivacyStatement(setup, steps: min(setup.steps, setup.allowedSteps))
+    (epsilon, delta, isPrivate) = (statement.epsilon, statement.delta, statement.isPrivate)
+    noiseMultiplier = statement.noiseMultiplier
+    accountant = setup.privacy?.accountant
+    let work = setup.training.work(of: setup.model)
+    flopsPerStep = work.flops * Double(configuration.batchSize) / Double(setup.datasetSize)
+    flopsPerTarget = work.flops / Double(work.targets)
+  }
+
+  private static let buffersShown = 10
+
+  /// Bytes on the fullest node.
+  public var nodeBytes: Int { ranksPerNode * (rankBytes - sharedBytes) + sharedBytes }
+}
+
+extension TokenizedDataset {
+  /// The model's own products for one pass over all records.
+  fileprivate func work(of model: ModelConfiguration) -> (flops: Double, targets: Int) {
+    let flops = (0..<count).reduce(0.0) { $0 + model.trainingFlops(targets: targetCount(of: $1)) }
+    return (flops, totalTargetCount)
+  }
+}

@@ -1,0 +1,158 @@
+import ArgumentParser
+import DistEngine
+import Foundation
+
+/// `dp-mpirun plan`: what `train` with the same options would need and cost. Makes no MPI call and allocates no buffer.
+struct PlanCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "plan",
+    abstract: "What a training run would need and cost: memory, privacy, work. Starts nothing.",
+    discussion: """
+      Takes the options of train and reads the same data. Memory is that of a rank's buffers: the program itself, MPI and the \
+      records come on top.
+      """)
+
+  @Option(help: "Ranks of the job.")
+  var ranks = 1
+
+  @Option(help: "Ranks on a node (default: all on one).")
+  var ranksPerNode: Int?
+
+  @OptionGroup var options: TrainOptions
+
+  func validate() throws {
+    guard ranks >= 1 else { throw UsageError(description: "--ranks \(ranks): must be 1 or more") }
+    if let ranksPerNode {
+      guard (1...ranks).contains(ranksPerNode) else {
+        throw UsageError(description: "--ranks-per-node \(ranksPerNode): must be 1 to \(ranks), the number of --ranks")
+      }
+    }
+    _ = try options.makeConfiguration()
+  }
+
+  mutating func run() throws {
+    let plan = try RunPlan(try options.makeConfiguration(), ranks: ranks, ranksPerNode: ranksPerNode ?? ranks)
+    guard (LauncherRank.beforeInit ?? 0) == 0 else { return }
+    if options.run.json {
+      try StandardOutput.printJSON(plan)
+    } else {
+      print(PlanText(plan).lines.joined(separator: "\n"))
+    }
+  }
+}
+
+/// A plan for people.
+struct PlanText {
+  private let plan: RunPlan
+
+  init(_ plan: RunPlan) { self.plan = plan }
+
+  var lines: [String] {
+    let rows = [
+      ("run", run), ("microbatch", microbatch), ("privacy", privacy), ("work", work), ("memory", memory),
+      ("budget", budget), ("head", head), ("norms", norms),
+    ]
+    return rows.map { Self.column($0.0, 14) + $0.1 } + categories + largestBuffers + timings
+  }
+
+  private var run: String {
+    "\(plan.mode.rawValue), \(plan.model) of \(plan.parameters) parameters; \(plan.steps) steps of \(plan.batchSize) records expected out of "
+      + "\(plan.trainingRecords), longest \(plan.longestRecord) targets"
+  }
+
+  private var microbatch: String {
+    "up to \(Self.counted(plan.microbatchExamples, "record")) in up to \(Self.counted(plan.microbatchRows, "target"))"
+  }
+
+  private var privacy: String {
+    guard let delta = plan.delta, let accountant = plan.accountant else { return "none" }
+    let epsilon = plan.epsilon.value.isFinite ? plan.epsilon.value.formatted(digits: 4) : "inf"
+    return "epsilon \(epsilon) at delta \(delta) (\(accountant.rawValue)), noise multiplier "
+      + "\(plan.noiseMultiplier.formatted(digits: 4)), sampling rate \(plan.batchSize)/\(plan.datasetSize)"
+      + (plan.isPrivate ? "" : "; NOT private: the noise is 0 or its --seed known")
+  }
+
+  private var work: String {
+    "\(Self.engineering(plan.flopsPerStep))FLOP a step expected, \(Self.engineering(plan.flopsPerTarget))FLOP a target: the model's own products"
+  }
+
+  private var memory: String {
+    "\(Self.megabytes(plan.rankBytes)) a rank, \(Self.megabytes(plan.nodeBytes)) a node of \(Self.counted(plan.ranksPerNode, "rank")) "
+      + "(\(Self.counted(plan.ranks, "rank")) in all), --shard \(plan.sharding.rawValue)"
+  }
+
+  private var budget: String {
+    guard let budget = plan.budgetBytes else { return "none" }
+    return Self.megabytes(budget) + (plan.rankBytes - plan.sharedBytes > budget ? " a rank, which no way fits: the smallest is taken" : " a rank")
+  }
+
+  private var head: String { plan.logitChunkRows.map { "logits in chunks of \($0) rows" } ?? "logits of the whole microbatch" }
+
+  private var norms: String {
+    switch plan.mode {
+    case .standard: "none"
+    case .hooks: "of gradients that are materialised for every record"
+    case .ghost where plan.keepsOnlyExample: "of the only record's gradient, which is kept, measured and added"
+    case .ghost: "by book-keeping, each layer by the faster way"
+    }
+  }
+
+  private var categories: [String] {
+    let used = plan.categories.reduce(into: (rank: 0, node: 0)) {
+      $0.rank += $1.byteCount
+      $0.node += $1.nodeByteCount
+    }
+    let rows =
+      plan.categories.map { ($0.category.rawValue, $0.byteCount, $0.nodeByteCount) }
+      + [("between buffers", plan.rankBytes - used.rank, plan.nodeBytes - used.node)]
+    return ["", "MB a rank at the fullest point of a step; a node"]
+      + rows.filter { $0.1 > 0 }.map { name, ofRank, ofNode in
+        "  \(Self.column(name, 24))\(Self.number(ofRank))  \(Self.number(ofNode))"
+      }
+  }
+
+  private var largestBuffers: [String] {
+    ["", "Largest buffers, MB"]
+      + plan.largestBuffers.map { group in
+        "  \(Self.column(group.name, 42))\(Self.number(group.byteCount))  \(group.category.rawValue)"
+          + (group.count > 1 ? ", \(group.count) of them" : "")
+      }
+  }
+
+  private var timings: [String] {
+    guard !plan.norms.isEmpty else { return [] }
+    let milliseconds = { (seconds: Double) in "\((1000 * seconds).formatted(digits: 3)) ms" }
+    return ["", "Norms, timed on this machine for a record of \(plan.norms[0].longest) targets"]
+      + plan.norms.map { timing in
+        let choice =
+          switch timing.gramLimit {
+          case 0: "the gradient"
+          case timing.longest...: "Gram matrices"
+          case let limit: "Gram matrices up to \(limit) targets, then the gradient"
+          }
+        return "  \(Self.column("\(timing.shape.inputs) x \(timing.shape.outputs)", 16))Gram \(milliseconds(timing.cost.gram)), "
+          + "gradient \(milliseconds(timing.cost.instantiate)): \(choice)"
+      }
+  }
+
+  private static func column(_ text: String, _ width: Int) -> String {
+    text.padding(toLength: max(width, text.count + 1), withPad: " ", startingAt: 0)
+  }
+
+  private static func counted(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }
+
+  private static func megabytes(_ bytes: Int) -> String {
+    "\((Double(bytes) / Double(MemoryMeter.megabyte)).formatted(digits: 0)) MB"
+  }
+
+  private static func number(_ bytes: Int) -> String {
+    String(format: "%10.1f", Double(bytes) / Double(MemoryMeter.megabyte))
+  }
+
+  /// With a decimal prefix, as in `1.25 T`.
+  private static func engineering(_ value: Double) -> String {
+    let prefixes = [(1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")]
+    let (scale, prefix) = prefixes.first { value >= $0.0 } ?? (1, "")
+    return "\((value / scale).formatted(digits: 2)) \(prefix)"
+  }
+}

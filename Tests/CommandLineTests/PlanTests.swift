@@ -1,0 +1,107 @@
+import DistEngine
+import Foundation
+import PrivacyAccounting
+import TestSupport
+import Testing
+
+extension LaunchedProgramTests {
+  /// `plan` says what `train` does, before it does it.
+  @Suite struct PlanTests {
+    private static let noise = ["--noise-multiplier", "1", "--accountant", "rdp", "--batch-size", "8", "--data", Fixture.records]
+
+    /// What `plan --json` prints, in part.
+    private struct Plan: Decodable {
+      let plannedMb, nodePlannedMb, noiseMultiplier, flopsPerStep, flopsPerToken: Double
+      let parameters, ranks, ranksPerNode, steps, microbatchExamples, microbatchRows: Int
+      let epsilon: ExtendedReal
+      let delta: Double?
+      let `private`, keepsOnlyExample: Bool
+      let categoriesMb: [String: Double]
+      let norms: [Norm]
+
+      struct Norm: Decodable {
+        let inputs, outputs, gramUpToTargets: Int
+        let gramSeconds, instantiateSeconds: Double
+      }
+    }
+
+    private func plan(_ arguments: [String]) throws -> Plan {
+      let outcome = try Program.run(["plan", "--json"] + arguments)
+      try #require(outcome.status == 0, "\(arguments): \(outcome.standardError)")
+      #expect(outcome.standardError == "")
+      let decoder = JSONDecoder()
+      decoder.keyDecodingStrategy = .convertFromSnakeCase
+      return try decoder.decode(Plan.self, from: Data(outcome.standardOutput.utf8))
+    }
+
+    @Test(arguments: TrainingMode.allCases)
+    func aRunNeedsAndSpendsWhatItsPlanSays(mode: TrainingMode) throws {
+      var options = "--mode \(mode.rawValue) --seq-len 32 --steps 2 --batch-size 8 --microbatch 4 --seed 1"
+      if mode.isPrivate { options += " --target-epsilon 3 --accountant rdp" }
+      let planned = try plan(options.split(separator: " ").map(String.init) + ["--data", Fixture.records])
+      let run = try TrainingRun(options)
+      let report = try run.report()
+      #expect(planned.plannedMb == report.plannedMb[0])
+      #expect(planned.parameters == report.parameters && planned.steps == report.steps)
+      #expect(planned.noiseMultiplier == report.noiseMultiplier)
+      #expect(planned.delta == report.delta && planned.epsilon == report.epsilon)
+      #expect(!planned.private, "a seed is known, and standard isn't private")
+      let microbatch = try #require(try run.object("run.json")["microbatch"] as? [String: Int])
+      #expect(microbatch == ["examples": planned.microbatchExamples, "rows": planned.microbatchRows])
+      // Beyond the program itself: libraries touch some memory of their own.
+      let beyond = report.peakRssMb[0] - report.baselineRssMb[0]
+      #expect(beyond > 0.7 * planned.plannedMb && beyond < planned.plannedMb + 16, "\(beyond) of \(planned.plannedMb) MB")
+    }
+
+    @Test func nodesHoldTheirRanksCopies() throws {
+      let one = try plan(Self.noise)
+      #expect(one.nodePlannedMb == one.plannedMb && one.ranks == 1 && one.ranksPerNode == 1)
+      let copies = Self.noise + ["--shard", "none"]
+      let four = try plan(copies + ["--ranks", "8", "--ranks-per-node", "4"])
+      #expect(four.plannedMb == one.plannedMb && four.nodePlannedMb == 4 * one.plannedMb)
+      #expect(try plan(copies + ["--ranks", "8"]).nodePlannedMb == 8 * one.plannedMb)
+    }
+
+    /// By default the ranks of a node share one model: it is counted once, and sum and moments are in slices.
+    @Test func nodesHoldTheirRanksSharedModelOnce() throws {
+      let options = Self.noise + ["--model", "small", "--ranks", "4"]
+      let (shared, copies) = (try plan(options), try plan(options + ["--shard", "none"]))
+      let parameters = copies.categoriesMb["parameters"]!
+      #expect(shared.categoriesMb["parameters"] == parameters)
+      #expect(abs(shared.categoriesMb["gradients"]! - parameters / 4) < 1)
+      #expect(abs(shared.categoriesMb["optimizer state"]! - 2 * parameters / 4) < 1)
+      #expect(abs(4 * (shared.plannedMb - parameters) + parameters - shared.nodePlannedMb) < 1e-6)
+      #expect(shared.nodePlannedMb < 0.5 * copies.nodePlannedMb)
+    }
+
+    /// Nothing is allocated: a plan of many gigabytes takes no more than a small one.
+    @Test(arguments: ModelPreset.allCases, TrainingMode.allCases)
+    func everyPresetIsPlanned(preset: ModelPreset, mode: TrainingMode) throws {
+      let noise = mode.isPrivate ? ["--noise-multiplier", "1", "--accountant", "rdp"] : []
+      let planned = try plan(
+        ["--model", preset.rawValue, "--mode", mode.rawValue, "--data", Fixture.records, "--batch-size", "8", "--seq-len", "64"]
+          + noise)
+      let parameters = preset.configuration.parameterCount
+      // AdamW: parameters, gradient sum, two moments.
+      #expect(planned.plannedMb > 16 * Double(parameters) / Double(1 << 20))
+      #expect(planned.categoriesMb.values.reduce(0, +) <= planned.plannedMb)
+      #expect(planned.categoriesMb["optimizer state"] == 2 * planned.categoriesMb["parameters"]!)
+      #expect(planned.flopsPerToken > 5 * Double(parameters - preset.configuration.vocabularySize * preset.configuration.width))
+      #expect(planned.norms.isEmpty == (mode != .ghost))
+      for norm in planned.norms { #expect(norm.gramSeconds > 0 && norm.instantiateSeconds > 0 && norm.gramUpToTargets >= 0) }
+    }
+
+    @Test func aBudgetChangesTheChoices() throws {
+      let options = Self.noise + ["--model", "seed-medium", "--microbatch", "1"]
+      #expect(try !plan(options + ["--memory-budget", "0%"]).keepsOnlyExample)
+      #expect(try plan(options + ["--memory-budget", "100%"]).keepsOnlyExample)
+    }
+
+    @Test func peopleGetTheSame() throws {
+      let outcome = try Program.run(["plan", "--model", "seed-medium", "--ranks", "2"] + Self.noise)
+      #expect(outcome.status == 0, "\(outcome.standardError)")
+      let wanted = ["parameters", "optimizer state", "gradient sum", "epsilon", "a node of 2 ranks", "512 x 1536", "FLOP a step"]
+      for text in wanted { #expect(outcome.standardOutput.contains(text), "\(text) in \(outcome.standardOutput)") }
+    }
+  }
+}
