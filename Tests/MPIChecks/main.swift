@@ -25,6 +25,7 @@ exit(
     case "collectives":
       let shift = arguments.contains("--shift") ? 1 : 0
       return try CollectiveChecks(environment: environment, shift: shift).run()
+    case "fixed-batch": return try fixedBatch(environment)
     case "fast-barriers": return try fastBarriers(environment)
     default: return try runFault(scenario, environment)
     }
