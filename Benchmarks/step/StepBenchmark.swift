@@ -25,7 +25,7 @@ struct StepBenchmark: ParsableCommand {
       guard let mode = TrainingMode(rawValue: String(name)) else { throw ValidationError("no mode \(name)") }
       return mode
     }
-    let dataset = Self.dataset(records: batch, length: seqLen, vocabulary: shape.vocabularySize)
+    let dataset = TokenizedDataset.synthetic(records: batch, length: seqLen)
     let recomputations = try recompute.split(separator: ",").map { name -> Recomputation in
       guard let recomputation = Recomputation(rawValue: String(name)) else { throw ValidationError("no recomputation \(name)") }
       return recomputation
@@ -40,7 +40,7 @@ struct StepBenchmark: ParsableCommand {
     var sgemm: [Double] = []
     for round in 0...steps {
       for index in runs.indices {
-        let time = runs[index].step(round)
+        let time = try runs[index].step(round)
         if round > 0 { seconds[index].append(time) }
       }
       sgemm.append(SgemmRate.measure(rows: 512, inner: shape.width, columns: 4 * shape.width))
@@ -61,20 +61,6 @@ struct StepBenchmark: ParsableCommand {
       ])
     }
     print("peak of this process, all modes together: \(MemoryMeter.peakResidentBytes / MemoryMeter.megabyte) MB")
-  }
-
-  static func dataset(records: Int, length: Int, vocabulary: Int) -> TokenizedDataset {
-    var texts: [[UInt8]] = []
-    for record in 0..<records {
-      var text: [UInt8] = []
-      for place in 0..<length {
-        let letter: Int = (place * 7 + record * 13) % 90
-        text.append(UInt8(32 + letter))
-      }
-      texts.append(text)
-    }
-    return TokenizedDataset(
-      RecordStore(texts), tokenizer: ByteTokenizer(), longestSequence: length)
   }
 }
 

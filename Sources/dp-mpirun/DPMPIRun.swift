@@ -16,23 +16,25 @@ struct DPMPIRun: ParsableCommand {
     version: ProgramVersion.current,
     subcommands: [
       TrainCommand.self, TestCommand.self, EvaluateCommand.self, GenerateCommand.self, EpsilonCommand.self,
-      CalibrateCommand.self, InspectCommand.self, PlanCommand.self,
+      CalibrateCommand.self, InspectCommand.self, PlanCommand.self, MemoryCommand.self,
     ],
     defaultSubcommand: TrainCommand.self)
 }
 
 /// The command line as people write it, made into what the parser knows.
 enum CommandLineArguments {
-  /// `--mode test` means the subcommand `test`. Everything else is left as it is.
+  /// `--mode test` and `--mode memory` mean the subcommands. Everything else is left as it is.
   static func normalised(_ arguments: [String]) -> [String] {
-    var rest = arguments
-    if let place = rest.firstIndex(of: "--mode"), place + 1 < rest.count, rest[place + 1] == "test" {
-      rest.removeSubrange(place...place + 1)
-      return ["test"] + rest
-    }
-    if let place = rest.firstIndex(of: "--mode=test") {
-      rest.remove(at: place)
-      return ["test"] + rest
+    for command in ["test", "memory"] {
+      var rest = arguments
+      if let place = rest.firstIndex(of: "--mode"), place + 1 < rest.count, rest[place + 1] == command {
+        rest.removeSubrange(place...place + 1)
+        return [command] + rest
+      }
+      if let place = rest.firstIndex(of: "--mode=\(command)") {
+        rest.remove(at: place)
+        return [command] + rest
+      }
     }
     return arguments
   }

@@ -2,7 +2,10 @@ import Testing
 
 extension LaunchedProgramTests {
   @Suite struct HelpTests {
-    @Test(arguments: [[], ["train"], ["test"], ["evaluate"], ["generate"], ["inspect"], ["epsilon"], ["calibrate"], ["plan"]])
+    @Test(
+      arguments: [
+        [], ["train"], ["test"], ["evaluate"], ["generate"], ["inspect"], ["epsilon"], ["calibrate"], ["plan"], ["memory"],
+      ])
     func helpIsPrintedWithoutMPI(command: [String]) throws {
       // A launcher that MPI would refuse: it isn't asked.
       let outcome = try Program.run(command + ["--help"], environment: ["OMPI_COMM_WORLD_SIZE": "4"])

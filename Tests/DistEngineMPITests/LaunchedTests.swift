@@ -58,6 +58,13 @@ import Testing
     #expect(outcome.outputLines == ["survived huge"])
   }
 
+  /// Steps for measurements: gradients are added up, noise is added once, all ranks have the same parameters.
+  @Test(arguments: [1, 2, 3, 4]) func fixedBatchesAreOneBatch(ranks: Int) throws {
+    let outcome = try check("fixed-batch", ranks: ranks)
+    #expect(outcome.status == 0, "\(outcome.standardError)")
+    #expect(outcome.outputLines == ["ok"])
+  }
+
   // MARK: Start and end
 
   @Test func startsWithoutLauncherAsOneRank() throws {

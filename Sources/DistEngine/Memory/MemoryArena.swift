@@ -8,8 +8,9 @@
 package final class MemoryArena {
   package let plan: MemoryPlan
   package let layout: MemoryPlan.Layout
-  private let base: UnsafeMutableRawPointer
-  private let mappedByteCount: Int
+  let base: UnsafeMutableRawPointer
+  let mappedByteCount: Int
+  static let pageSize = Int(sysconf(Int32(_SC_PAGESIZE)))
 
   package struct OutOfMemory: UserError {
     let byteCount: Int
@@ -22,7 +23,7 @@ package final class MemoryArena {
   package init(_ plan: MemoryPlan) throws {
     self.plan = plan
     layout = plan.layout()
-    let pageSize = Int(sysconf(Int32(_SC_PAGESIZE)))
+    let pageSize = Self.pageSize
     mappedByteCount = max(1, (layout.byteCount + pageSize - 1) / pageSize) * pageSize
     let address = mmap(nil, mappedByteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
     guard let address, address != MAP_FAILED else { throw OutOfMemory(byteCount: layout.byteCount) }

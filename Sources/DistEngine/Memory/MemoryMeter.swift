@@ -14,6 +14,16 @@ public enum MemoryMeter {
   /// Proportional set size now, in bytes: shared pages count by their share, so that ranks of a node can be added up.
   public static var proportionalBytes: Int { kilobytes(of: "Pss:", in: "/proc/self/smaps_rollup") * 1024 }
 
+  /// Makes the peak what is resident now (proc(5), /proc/pid/clear_refs).
+  ///
+  /// - Returns: nil, or why the kernel refuses it; the peak is then that of the process's whole life.
+  package static func resetPeak() -> String? {
+    let file = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC)
+    guard file >= 0 else { return String(cString: strerror(errno)) }
+    defer { close(file) }
+    return write(file, "5", 1) == 1 ? nil : String(cString: strerror(errno))
+  }
+
   private static func kilobytes(of key: String, in path: String) -> Int {
     guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { return 0 }
     for line in text.split(separator: "\n") where line.hasPrefix(key) {

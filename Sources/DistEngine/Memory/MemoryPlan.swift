@@ -133,12 +133,16 @@ public struct MemoryPlan: Sendable {
 
   /// Bytes by category at the fullest point of the timeline, largest first.
   public func bytesByCategoryAtPeak() -> [(category: Category, byteCount: Int)] {
-    let points = Set(buffers.map(\.lifetime.lowerBound)).sorted()
-    let alive = { (point: Int) in buffers.filter { $0.lifetime.contains(point) } }
-    let size = { (buffers: [Buffer]) in buffers.reduce(0) { $0 + $1.byteCount } }
-    guard let peak = points.max(by: { size(alive($0)) < size(alive($1)) }) else { return [] }
-    return Dictionary(grouping: alive(peak), by: \.category)
-      .map { (category: $0.key, byteCount: size($0.value)) }
+    Dictionary(grouping: buffersAliveAtPeak().map { buffers[$0] }, by: \.category)
+      .map { (category: $0.key, byteCount: $0.value.reduce(0) { $0 + $1.byteCount }) }
       .sorted { ($0.byteCount, $1.category.rawValue) > ($1.byteCount, $0.category.rawValue) }
+  }
+
+  /// Places in `buffers` of those that are alive at the fullest point of the timeline.
+  func buffersAliveAtPeak() -> [Int] {
+    let points = Set(buffers.map(\.lifetime.lowerBound)).sorted()
+    let alive = { (point: Int) in buffers.indices.filter { buffers[$0].lifetime.contains(point) } }
+    let size = { (indices: [Int]) in indices.reduce(0) { $0 + buffers[$1].byteCount } }
+    return points.map(alive).max { size($0) < size($1) } ?? []
   }
 }

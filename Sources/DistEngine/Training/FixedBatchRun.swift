@@ -1,22 +1,23 @@
-/// Steps on the same records over and over, on one rank: for benchmarks, which need the same work in every step.
+/// Steps on the same records over and over: for measurements, which need the same work in every step.
+///
+/// Every rank has as many records, and they divide the model's state as the plan says.
 ///
 /// NOT private: nothing is sampled, and every step's noise is drawn from a key that is known.
 package struct FixedBatchRun {
-  package let mode: TrainingMode
-  package let recompute: Recomputation
+  package var mode: TrainingMode { replica.plan.mode }
+  package var recompute: Recomputation { replica.plan.recompute }
   private let replica: ModelReplica
   private let dataset: TokenizedDataset
+  /// nil: this process alone, without MPI.
+  private let exchange: ModelStateExchange?
   private let mechanism: GaussianMechanism
   private var optimizer: Optimizer
 
-  /// A fresh model with AdamW, and all of `dataset` as the batch.
+  /// A fresh model with AdamW in this process alone, and all of `dataset` as the batch.
   package init(
     model: ModelConfiguration, mode: TrainingMode, clipping: Clipping, microbatch: Int?, recompute: Recomputation,
     dataset: TokenizedDataset
   ) throws {
-    self.mode = mode
-    self.recompute = recompute
-    self.dataset = dataset
     var configuration = TrainingConfiguration()
     configuration.mode = mode
     configuration.clipping = clipping
@@ -27,24 +28,58 @@ package struct FixedBatchRun {
       parameterCount: model.parameterCount)
     let plan = try ReplicaPlan(
       fastestFor: configuration, model: model, capacity: capacity, optimizer: configuration.optimizer)
-    replica = try ModelReplica(plan, norms: .timed(plan.timeNorms()))
-    let key = RandomKey(seed: 1)
+    let replica = try ModelReplica(plan, norms: .timed(plan.timeNorms()))
     replica.plan.layout.initialise(
-      replica.parameters, model, from: GaussianSource(key.subKey(for: .initialisation)))
-    mechanism = GaussianMechanism(noiseMultiplier: 1, source: GaussianSource(key.subKey(for: .noise)))
+      replica.parameters, model, from: GaussianSource(Self.key.subKey(for: .initialisation)))
+    self.init(replica, dataset: dataset, exchange: nil)
+  }
+
+  /// Fresh parameters for a replica, the same on every rank, and all of `dataset` as this rank's share of the batch. Collective.
+  ///
+  /// - Precondition: the replica's plan has an optimizer.
+  package init(_ replica: ModelReplica, dataset: TokenizedDataset, exchange: ModelStateExchange) throws {
+    try replica.loadParameters(from: nil, key: Self.key, communicator: exchange.world, exchange: exchange)
+    self.init(replica, dataset: dataset, exchange: Optional(exchange))
+  }
+
+  private init(_ replica: ModelReplica, dataset: TokenizedDataset, exchange: ModelStateExchange?) {
+    self.replica = replica
+    self.dataset = dataset
+    self.exchange = exchange
+    mechanism = GaussianMechanism(noiseMultiplier: 1, source: GaussianSource(Self.key.subKey(for: .noise)))
     optimizer = replica.makeOptimizer()
   }
 
+  private static let key = RandomKey(seed: 1)
+
   package var plannedBytes: Int { replica.arena.layout.byteCount }
 
-  /// Gradient, noise and update.
+  /// Gradient, noise, sum over ranks and update. Collective.
   ///
   /// - Returns: seconds.
-  package mutating func step(_ index: Int) -> Double {
+  package mutating func step(_ index: Int) throws -> Double {
     let start = ContinuousClock.now
     _ = replica.accumulateGradients(of: 0..<dataset.count, in: dataset)
-    if let sum = replica.accumulator?.clippedSum { mechanism.addNoise(to: sum, step: index) }
-    optimizer.update(replica.updatedParts, gradientScale: 1 / Double(dataset.count), learningRate: 1e-4)
+    if let sum = replica.accumulator?.clippedSum {
+      mechanism.addNoise(to: sum, step: index, elements: exchange?.plan.noiseElements ?? 0..<Int.max)
+    }
+    try exchange?.reduce(replica.gradientSum)
+    optimizer.update(
+      replica.updatedParts, gradientScale: 1 / Double(dataset.count * (exchange?.world.size ?? 1)), learningRate: 1e-4)
+    try exchange?.publish(replica.parameters)
     return (ContinuousClock.now - start).seconds
+  }
+}
+
+extension TokenizedDataset {
+  /// Records of `length` targets each, all different: for measurements.
+  package static func synthetic(records: Int, length: Int) -> TokenizedDataset {
+    let texts = (0..<records).map { record -> [UInt8] in
+      (0..<length).map { place -> UInt8 in
+        let letter: Int = (place * 7 + record * 13) % 90
+        return UInt8(32 + letter)
+      }
+    }
+    return TokenizedDataset(RecordStore(texts), tokenizer: ByteTokenizer(), longestSequence: length)
   }
 }

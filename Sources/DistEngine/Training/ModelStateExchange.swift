@@ -21,7 +21,7 @@ package struct NodeWindows {
 /// How the ranks of a job bring the parts of the model's state together: gradients into sums, updated parameters to everyone.
 package struct ModelStateExchange {
   package let plan: ShardPlan
-  private let world: Communicator
+  package let world: Communicator
   private let node: Communicator
   /// The ranks that own this rank's slice on the other nodes, this one included; nil on a rank that owns none. Among them the owners of
   /// the first slice, who speak for their nodes.

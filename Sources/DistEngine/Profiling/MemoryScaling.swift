@@ -1,0 +1,94 @@
+/// Memory scaling runs: every combination of a configuration, one after the other, over all ranks.
+///
+/// NOT private: records are synthetic, all of full length, and every step has the same ones.
+public enum MemoryScaling {
+  /// Refuses what can't be, then measures; collective. A combination that doesn't fit, or that the system refuses, is a record
+  /// that says so, and the run goes on.
+  ///
+  /// - Parameters:
+  ///   - output: a directory for the report's files; refused where it holds any.
+  ///   - earlier: reports of earlier runs, whose records come first.
+  ///   - observe: sees each new record on rank 0, as soon as it's made.
+  /// - Returns: the report, on rank 0; the others' has no earlier records.
+  public static func run(
+    _ configuration: MemoryScalingConfiguration, output: String?, merging earlier: [String], environment: MPIEnvironment,
+    observe: (MemoryRecord) -> Void
+  ) throws -> MemoryReport {
+    let world = environment.world
+    try world.agree("configuration") { try configuration.validate() }
+    let models = try world.agree("models") { try shapes(configuration) }
+    try world.requireEqual("options", Array("\(configuration) \(models)".utf8))
+    var report = try world.agree("output") {
+      guard world.rank == 0 else { return MemoryReport() }
+      if let output { try MemoryReport.prepare(directory: output) }
+      return try MemoryReport(merging: earlier)
+    }
+    let peaksAreReset = try probe(into: &report, environment)
+    try warmUp(world)
+    for combination in configuration.combinations {
+      let record = try MemoryTrial(
+        combination: combination, model: models[combination.model]!, optimizer: configuration.optimizer,
+        steps: configuration.steps, memoryBudget: configuration.memoryBudgetMb.map { $0 * MemoryMeter.megabyte },
+        peaksAreReset: peaksAreReset,
+        environment: environment
+      ).run()
+      report.records.append(record)
+      if world.rank == 0 { observe(record) }
+    }
+    try world.agree("output") {
+      if world.rank == 0, let output { try report.write(to: output) }
+    }
+    return report
+  }
+
+  private static func shapes(_ configuration: MemoryScalingConfiguration) throws -> [String: ModelConfiguration] {
+    var shapes: [String: ModelConfiguration] = [:]
+    for name in configuration.models {
+      let shape = try ModelSource.resolve(name).0
+      let tokenizer = ByteTokenizer()
+      guard tokenizer.vocabularySize <= shape.vocabularySize else {
+        throw TrainingError.vocabularyTooSmall(tokenizer: tokenizer.vocabularySize, model: shape.vocabularySize)
+      }
+      if let length = configuration.sequenceLengths.first(where: { $0 > shape.positions }) {
+        throw TrainingError.badOption(
+          option: "--seq-lens", value: "\(length)", allowed: "at most \(shape.positions), the positions of \(name)")
+      }
+      shapes[name] = shape
+    }
+    return shapes
+  }
+
+  /// Asks the kernels what they let a process measure, and notes where they don't.
+  ///
+  /// - Returns: whether every rank can reset its peak.
+  private static func probe(into report: inout MemoryReport, _ environment: MPIEnvironment) throws -> Bool {
+    let world = environment.world
+    let refusals = try world.allgather(MemoryMeter.resetPeak() ?? "")
+    let touches = try world.agree("memory") { try MemoryArena(MemoryPlan()).touchAllPages() }
+    let touched = try world.allgather(touches)
+    for rank in 0..<world.size {
+      let host = environment.topology.hosts[environment.topology.nodeOfRank[rank]]
+      if !refusals[rank].isEmpty {
+        report.note(
+          "rank \(rank) on \(host): /proc/self/clear_refs: \(refusals[rank]): peaks are those of the process's whole life, "
+            + "earlier combinations included")
+      }
+      if !touched[rank] {
+        report.note(
+          "rank \(rank) on \(host): the kernel has no MADV_POPULATE_WRITE (Linux 5.14): after allocation only what was used is in memory"
+        )
+      }
+    }
+    return refusals.allSatisfy(\.isEmpty)
+  }
+
+  /// One step of the smallest model, so that what the libraries set up at their first use is not taken for the first combination's.
+  private static func warmUp(_ world: Communicator) throws {
+    let plan = ReplicaPlan(
+      model: ModelPreset.tiny.configuration, mode: .ghost, capacity: Microbatch.Capacity(examples: 2, rows: 16, positions: 8),
+      optimizer: .sgd(momentum: 0, weightDecay: 0))
+    let replica = try world.agree("memory") { try ModelReplica(plan) }
+    var run = FixedBatchRun(replica, dataset: .synthetic(records: 2, length: 8), communicator: world)
+    _ = try run.step(0)
+  }
+}
