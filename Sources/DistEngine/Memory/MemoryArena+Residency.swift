@@ -4,18 +4,7 @@
   import Musl
 #endif
 
-/// What the operating system holds of an arena: for measurements.
 extension MemoryArena {
-  /// Takes every page from the system now instead of at its first use. What the arena holds is unchanged.
-  ///
-  /// - Returns: false where the kernel can't do that (before Linux 5.14).
-  /// - Throws: ``OutOfMemory`` where it doesn't have them.
-  package func touchAllPages() throws(OutOfMemory) -> Bool {
-    if madvise(base, mappedByteCount, 23 /* MADV_POPULATE_WRITE */) == 0 { return true }
-    guard errno == EINVAL else { throw OutOfMemory(byteCount: layout.byteCount) }
-    return false
-  }
-
   /// Bytes in memory (mincore(2)) at the places of the buffers that are alive at the fullest point of the plan's timeline, by category.
   ///
   /// Other buffers use the same places at other points: what lies there at the moment is not told apart.

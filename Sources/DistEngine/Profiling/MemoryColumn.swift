@@ -33,7 +33,7 @@ public struct MemoryColumn: Sendable {
 
   public static let explanation =
     "b: records of a microbatch, and of a rank's share of the batch. T: targets of a record. MB of the largest rank: planned; peak+, the "
-    + "most above what it held before; its resident set before, after allocation, at the peak, after the steps, after release. MB of "
+    + "most above what it held before; its resident set before, with fresh parameters, at the peak, after the steps, after release. MB of "
     + "the largest node and of all nodes: PSS at the peak. s/step: median. max b: the largest microbatch whose plan fits."
 
   private static func rank(_ title: String, _ stage: KeyPath<MemoryStages, Double> & Sendable) -> MemoryColumn {

@@ -31,7 +31,7 @@ public struct MemoryRecord: Codable, Equatable, Sendable {
 public struct MemoryStages: BitwiseCopyable, Codable, Equatable, Sendable {
   /// Before anything was allocated: the program, its libraries, what earlier combinations left.
   public var before: Double
-  /// With the whole plan allocated and touched.
+  /// With the plan's slab allocated and the parameters written. The system gives the rest of the slab at its first use.
   public var allocated: Double
   /// The most there was, from `before` on. Of a rank the kernel's high-water mark, of nodes the most at the other points.
   public var peak: Double

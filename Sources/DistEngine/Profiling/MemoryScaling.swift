@@ -23,7 +23,7 @@ public enum MemoryScaling {
       if let output { try MemoryReport.prepare(directory: output) }
       return try MemoryReport(merging: earlier)
     }
-    let peaksAreReset = try probe(into: &report, environment)
+    let peaksAreReset = try canResetPeaks(&report, environment)
     try warmUp(world)
     for combination in configuration.combinations {
       let record = try MemoryTrial(
@@ -58,26 +58,14 @@ public enum MemoryScaling {
     return shapes
   }
 
-  /// Asks the kernels what they let a process measure, and notes where they don't.
-  ///
-  /// - Returns: whether every rank can reset its peak.
-  private static func probe(into report: inout MemoryReport, _ environment: MPIEnvironment) throws -> Bool {
-    let world = environment.world
-    let refusals = try world.allgather(MemoryMeter.resetPeak() ?? "")
-    let touches = try world.agree("memory") { try MemoryArena(MemoryPlan()).touchAllPages() }
-    let touched = try world.allgather(touches)
-    for rank in 0..<world.size {
+  /// Asks the kernels whether a process may reset its peak, and notes where not.
+  private static func canResetPeaks(_ report: inout MemoryReport, _ environment: MPIEnvironment) throws -> Bool {
+    let refusals = try environment.world.allgather(MemoryMeter.resetPeak() ?? "")
+    for (rank, refusal) in refusals.enumerated() where !refusal.isEmpty {
       let host = environment.topology.hosts[environment.topology.nodeOfRank[rank]]
-      if !refusals[rank].isEmpty {
-        report.note(
-          "rank \(rank) on \(host): /proc/self/clear_refs: \(refusals[rank]): peaks are those of the process's whole life, "
-            + "earlier combinations included")
-      }
-      if !touched[rank] {
-        report.note(
-          "rank \(rank) on \(host): the kernel has no MADV_POPULATE_WRITE (Linux 5.14): after allocation only what was used is in memory"
-        )
-      }
+      report.note(
+        "rank \(rank) on \(host): /proc/self/clear_refs: \(refusal): peaks are those of the process's whole life, earlier "
+          + "combinations included")
     }
     return refusals.allSatisfy(\.isEmpty)
   }

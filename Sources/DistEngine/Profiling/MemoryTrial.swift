@@ -99,15 +99,11 @@ extension MemoryTrial {
 
   /// Allocates, steps, reads. What it allocated is released when it returns.
   private func live(_ plan: ReplicaPlan) throws -> Life {
-    let replica = try world.agree("memory") {
-      let replica = try ModelReplica(plan)
-      _ = try replica.arena.touchAllPages()
-      return replica
-    }
+    let replica = try world.agree("memory") { try ModelReplica(plan) }
     defer { withExtendedLifetime(replica) {} }
-    let allocated = try read()
     var run = FixedBatchRun(
       replica, dataset: .synthetic(records: combination.microbatch, length: combination.seqLen), communicator: world)
+    let allocated = try read()
     var seconds: [Double] = []
     for step in 0..<steps { seconds.append(try run.step(step)) }
     let timed = seconds.dropFirst(steps > 1 ? 1 : 0).sorted()
