@@ -11,7 +11,7 @@ package final class ModelReplica {
 
   /// Allocates what the plan says. The parameters are 0.
   ///
-  /// - Parameter norms: the faster way to each norm; the norms are the same with any.
+  /// - Parameter norms: the faster way to each norm, where bits may hang on what was faster: ways differ in rounding.
   package init(_ plan: ReplicaPlan, norms: NormChoice = .always(.gram)) throws {
     self.plan = plan
     // A rank's matrix products run on one core: the launcher gave the others to other ranks.

@@ -35,7 +35,7 @@ public final class Trainer {
     }
     self.directory = directory
     baselineBytes = MemoryMeter.residentBytes
-    let norms = NormChoice.timed(try setup.plan.timeNorms(communicator: communicator))
+    let norms = setup.timesNorms ? NormChoice.timed(try setup.plan.timeNorms(communicator: communicator)) : .always(.gram)
     replica = try communicator.agree("memory") { try ModelReplica(setup.plan, norms: norms) }
     key = try communicator.sharedKey(seed: configuration.seed)
     try replica.loadParameters(
