@@ -93,7 +93,8 @@ struct PlanText {
     case .standard: "none"
     case .hooks: "of gradients that are materialised for every record"
     case .ghost where plan.keepsOnlyExample: "of the only record's gradient, which is kept, measured and added"
-    case .ghost: "by book-keeping, each layer by the faster way"
+    case .ghost where plan.norms.isEmpty: "by book-keeping, from Gram matrices: with --seed nothing hangs on timings"
+    case .ghost: "by book-keeping, each layer's by the faster way"
     }
   }
 

@@ -97,6 +97,12 @@ extension LaunchedProgramTests {
       #expect(try plan(options + ["--memory-budget", "100%"]).keepsOnlyExample)
     }
 
+    /// A way that is faster today may not be tomorrow, and rounds otherwise.
+    @Test func withASeedNothingHangsOnTimings() throws {
+      #expect(try !plan(Self.noise).norms.isEmpty)
+      #expect(try plan(Self.noise + ["--seed", "1"]).norms.isEmpty)
+    }
+
     @Test func peopleGetTheSame() throws {
       let outcome = try Program.run(["plan", "--model", "seed-medium", "--ranks", "2"] + Self.noise)
       #expect(outcome.status == 0, "\(outcome.standardError)")

@@ -92,8 +92,7 @@ extension Inspection {
     let plan = try communicator.agree("memory plan") {
       try ReplicaPlan(fastestFor: configuration, model: source.0, capacity: capacity, optimizer: nil)
     }
-    let norms = NormChoice.timed(try plan.timeNorms(communicator: communicator))
-    let replica = try communicator.agree("memory") { try ModelReplica(plan, norms: norms) }
+    let replica = try communicator.agree("memory") { try ModelReplica(plan) }
     let key = try communicator.sharedKey(seed: seed)
     try replica.loadParameters(from: source.directory, key: key, communicator: communicator)
     let inspection = try Inspection(of: range, in: dataset, replica: replica, communicator: communicator)

@@ -14,7 +14,7 @@ package final class ModelReplica {
   /// Allocates what the plan says. The parameters are 0.
   ///
   /// - Parameters:
-  ///   - norms: the faster way to each norm; the norms are the same with any.
+  ///   - norms: the faster way to each norm, where bits may hang on what was faster: ways differ in rounding.
   ///   - windows: as the plan's sharding needs them.
   package init(_ plan: ReplicaPlan, norms: NormChoice = .always(.gram), windows: NodeWindows? = nil) throws {
     precondition((plan.shards.sharding == .node) == (windows != nil), "windows for \(plan.shards.sharding)")

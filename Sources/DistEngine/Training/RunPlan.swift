@@ -38,7 +38,7 @@ public struct RunPlan: Sendable {
   /// Rows of logits held at a time; nil holds those of the whole microbatch.
   public let logitChunkRows: Int?
   public let keepsOnlyExample: Bool
-  /// Of each shape of layer whose norms are taken.
+  /// Of each shape of layer whose norms are taken; empty with a seed, which makes them all come from Gram matrices.
   public let norms: [NormTiming]
   public let noiseMultiplier: Double
   public let epsilon: ExtendedReal
@@ -87,7 +87,7 @@ public struct RunPlan: Sendable {
     largestBuffers = Array(plan.memory.bufferGroups().prefix(Self.buffersShown))
     logitChunkRows = plan.logitChunkRows
     keepsOnlyExample = plan.choices.keepsOnlyExample
-    norms = plan.timeNorms()
+    norms = setup.timesNorms ? plan.timeNorms() : []
     let statement = try PrivacyStatement(setup, steps: min(setup.steps, setup.allowedSteps))
     (epsilon, delta, isPrivate) = (statement.epsilon, statement.delta, statement.isPrivate)
     noiseMultiplier = statement.noiseMultiplier

@@ -36,7 +36,7 @@ public final class Trainer {
     }
     self.directory = directory
     baselineBytes = MemoryMeter.residentBytes
-    let norms = NormChoice.timed(try setup.plan.timeNorms(communicator: communicator))
+    let norms = setup.timesNorms ? NormChoice.timed(try setup.plan.timeNorms(communicator: communicator)) : .always(.gram)
     exchange = try ModelStateExchange(
       setup.plan.shards, parameterCount: setup.model.parameterCount, environment: environment)
     let windows = exchange.windows

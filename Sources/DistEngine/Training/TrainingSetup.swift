@@ -30,6 +30,9 @@ package struct TrainingSetup {
     }
   }
 
+  /// Whether the faster way to each norm is taken. With a seed, a run's bits must not hang on timings.
+  package var timesNorms: Bool { configuration.seed == nil }
+
   /// Reads and decides; collective. Every refusal is one that all ranks share.
   package init(_ configuration: TrainingConfiguration, environment: MPIEnvironment) throws {
     let communicator = environment.world
