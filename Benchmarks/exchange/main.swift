@@ -44,7 +44,9 @@ exit(
         try time(world) { try world.allreduceSum(buffer) },
         try time(world) {
           sum.clear()
-          for layer in layout.layers { sum.add(layerOf: layer.lowerBound) { _ in } }
+          for layer in layout.layers {
+            sum.add(layerOf: layer.lowerBound) { target in for tensor in layer { _ = target.part(of: tensor) } }
+          }
         },
       ]
       guard round > 0 else { continue }

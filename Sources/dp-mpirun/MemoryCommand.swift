@@ -25,11 +25,8 @@ struct MemoryCommand: ParsableCommand {
   @Option(help: "Targets of a record, with commas between.")
   var seqLens = "128"
 
-  @Option(
-    help:
-      "How the state is spread over ranks, with commas between: \(MemoryScalingConfiguration.availableShardings.joined(separator: ", "))."
-  )
-  var shards = MemoryScalingConfiguration.availableShardings.joined(separator: ",")
+  @Option(help: "How the state is spread over ranks: auto, none, optimizer, node, with commas between.")
+  var shards = "auto"
 
   @Option(help: "Steps of each combination; the first is not timed where there are more.")
   var steps = 3
@@ -89,7 +86,13 @@ struct MemoryCommand: ParsableCommand {
     }
     configuration.microbatches = try numbers("--microbatches", microbatches)
     configuration.sequenceLengths = try numbers("--seq-lens", seqLens)
-    configuration.shardings = elements(of: shards)
+    configuration.shardings = try elements(of: shards).map { name in
+      guard let sharding = AutomaticOr<Sharding>(argument: name) else {
+        let allowed = AutomaticOr<Sharding>.allValueStrings.joined(separator: ", ")
+        throw UsageError(description: "--shards \(name): must be one of \(allowed), or several with commas between")
+      }
+      return sharding.value
+    }
     configuration.steps = steps
     if optimizer == .sgd { configuration.optimizer = .sgd(momentum: 0, weightDecay: 0) }
     configuration.memoryBudgetMb = memoryBudget

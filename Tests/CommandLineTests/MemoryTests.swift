@@ -24,7 +24,7 @@ extension LaunchedProgramTests {
     @Test(arguments: [nil, 2]) func everyCombinationIsMeasured(ranks: Int?) throws {
       let directory = try TemporaryDirectory()
       let report = try measure(
-        "--modes hooks,ghost,standard --microbatches 1,\(Self.microbatch)", ranks: ranks, in: directory, "run")
+        "--modes hooks,ghost,standard --shards none --microbatches 1,\(Self.microbatch)", ranks: ranks, in: directory, "run")
       #expect(report.records.map(\.outcome) == [MemoryRecord.Outcome](repeating: .measured, count: 6))
       for record in report.records {
         let what = "\(record.combination)"
@@ -58,6 +58,23 @@ extension LaunchedProgramTests {
       try checkFiles("\(directory.path)/run", records: 6, ranks: ranks ?? 1)
     }
 
+    /// What ranks share is planned and measured once a node, however it is divided.
+    @Test func everyShardingIsMeasured() throws {
+      let directory = try TemporaryDirectory()
+      let report = try measure("--modes ghost --shards none,optimizer,node,auto --microbatches 1", ranks: 2, in: directory, "run")
+      #expect(report.records.map(\.combination.sharding) == [.none, .optimizer, .node])
+      #expect(report.records.map(\.outcome) == [MemoryRecord.Outcome](repeating: .measured, count: 3))
+      let planned = report.records.map(\.total.plannedMb)
+      // AdamW on 2 ranks: 8 copies of the parameters' size; 2 less; 4 in all and what is exchanged.
+      #expect(abs(planned[0] - planned[1] - 2 * Self.parametersMb) < 0.5, "\(planned)")
+      #expect(planned[2] < planned[1], "\(planned)")
+      for record in report.records {
+        let pss = try #require(record.total.pssMb)
+        #expect(abs(pss.growth - record.total.plannedMb) < 12, "\(record.combination): \(pss), planned \(record.total.plannedMb)")
+        #expect(pss.afterRelease < pss.before + 12, "\(record.combination): \(pss)")
+      }
+    }
+
     private func checkFiles(_ path: String, records: Int, ranks: Int) throws {
       #expect(try FileManager.default.contentsOfDirectory(atPath: path).sorted() == ["memory.csv", "memory.html", "memory.json"])
       let csv = try String(contentsOfFile: "\(path)/memory.csv", encoding: .utf8).split(separator: "\n")
@@ -71,7 +88,7 @@ extension LaunchedProgramTests {
       let directory = try TemporaryDirectory()
       _ = try measure("--modes ghost --microbatches 1", ranks: 1, in: directory, "1")
       let report = try measure(
-        "--modes ghost --microbatches 1 --merge \(directory.path)/1/memory.json", ranks: 3, in: directory, "3")
+        "--modes ghost --shards none --microbatches 1 --merge \(directory.path)/1/memory.json", ranks: 3, in: directory, "3")
       #expect(report.records.map(\.ranks) == [1, 3])
       // Microbatches at 1 and at 3 ranks, and memory against ranks.
       let page = try String(contentsOfFile: "\(directory.path)/3/memory.html", encoding: .utf8)
@@ -80,7 +97,7 @@ extension LaunchedProgramTests {
 
     @Test func whatDoesNotFitIsSkippedAndTheRunGoesOn() throws {
       let outcome = try Program.run(
-        "memory --microbatches 64,1 --modes hooks --seq-lens 8 --steps 1 --memory-budget 40 --json".split(separator: " ").map(
+        "memory --microbatches 64,1 --modes hooks --shards none --seq-lens 8 --steps 1 --memory-budget 40 --json".split(separator: " ").map(
           String.init),
         ranks: 2)
       try #require(outcome.status == 0, "\(outcome.standardError)")
@@ -95,7 +112,7 @@ extension LaunchedProgramTests {
     /// The system refuses the address space: that combination failed, on all ranks together, and the next is run.
     @Test(.enabled(if: AvailableMemory.current.byteCount ?? 0 > 6 << 30)) func whatTheSystemRefusesFailsAndTheRunGoesOn() throws {
       let program = try MPILauncher(built: "dp-mpirun").executable.path
-      let command = "ulimit -v 1500000; exec \(program) memory --microbatches 1024,1 --modes hooks --seq-lens 4 --steps 1 --json"
+      let command = "ulimit -v 1500000; exec \(program) memory --microbatches 1024,1 --modes hooks --shards none --seq-lens 4 --steps 1 --json"
       let outcome = try MPILauncher(executable: URL(filePath: "/bin/sh")).run(["-c", command], ranks: 2)
       try #require(outcome.status == 0, "\(outcome.standardError)")
       let records = try #require(try jsonObject(outcome.standardOutput)["records"] as? [[String: Any]])

@@ -35,7 +35,7 @@ import Testing
   }
 
   /// The number of lines that `MPIChecks sharded-sums` prints.
-  static let shardedSumChecks = 50
+  static let shardedSumChecks = 76
 
   @Test(arguments: [1, 2, 3, 4]) func shardedSumsNoiseAndUpdatesAreThoseOfOneRank(ranks: Int) throws {
     let outcome = try check("sharded-sums", ranks: ranks)
@@ -47,7 +47,8 @@ import Testing
   @Test func everyCheckOfShardedSumsCanFail() throws {
     let outcome = try check("sharded-sums", "--shift", ranks: 3)
     #expect(outcome.status == 1)
-    #expect(outcome.outputLines.filter { $0.hasPrefix("ok ") } == [])
+    #expect(outcome.outputLines.filter { !$0.hasPrefix("failed ") } == [])
+    #expect(outcome.outputLines.count == Self.shardedSumChecks)
   }
 
   /// More than 2^31 bytes in one call of ours. Needs 2.2 GB a rank, so it is asked for: DP_MPIRUN_LARGE_TESTS=1.
@@ -169,8 +170,9 @@ import Testing
 
   // MARK: Errors of one rank, lost and stuck ranks
 
-  @Test(arguments: [0, 2]) func ownErrorEndsTheJob(rank: Int) throws {
-    let outcome = try check("own-error", "\(rank)", ranks: 3)
+  @Test(arguments: ["own-error", "own-error-with-window"], [0, 2])
+  func ownErrorEndsTheJob(scenario: String, rank: Int) throws {
+    let outcome = try check(scenario, "\(rank)", ranks: 3)
     #expect(outcome.status == ExitStatus.internalError)
     #expect(
       outcome.errorLines == ["Error: rank \(rank) on \(ProcessInfo.processInfo.hostName), step 17: not a number; in layer 3"])

@@ -137,7 +137,7 @@ import Testing
       NodeLimit(
         host: "host", ranks: ranks, available: AvailableMemory(byteCount: available, limit: "MemAvailable", sharedByteCount: nil),
         budget: budget
-      ).largestMicrobatch { 100 + 10 * $0 }
+      ).largestMicrobatch { ranks * (100 + 10 * $0) }
     }
     #expect(largest(109, ranks: 1) == 0)
     #expect(largest(110, ranks: 1) == 1)

@@ -98,19 +98,21 @@ struct CollectiveChecks {
     let node = environment.node
     let length = { (rank: Int) in rank + 1 == node.size && rank > 0 ? 0 : 1000 * (rank + 1) }
     let window = try SharedWindow(byteCount: length(node.rank) * MemoryLayout<Int64>.stride, communicator: node)
+    var problem: String?
     for round in 0..<3 {
       let mine = window.elements(ofRank: node.rank, as: Int64.self)
-      if round == 0, let other = mine.first(where: { $0 != 0 }) { return "a new window holds \(other)" }
+      if round == 0, let other = mine.first(where: { $0 != 0 }) { problem = "a new window holds \(other)" }
       for i in mine.indices { mine[i] = Int64(i * (node.rank + 1) + round) }
       try window.fence()
       for other in 0..<node.size {
         let part = window.elements(ofRank: other, as: Int64.self)
-        if let wrong = expect(part.count, length(other) + shift, "the length of part \(other)") { return wrong }
-        for i in part.indices where part[i] != Int64(i * (other + 1) + round) { return "part \(other) holds \(part[i]) at \(i)" }
+        problem = problem ?? expect(part.count, length(other) + shift, "the length of part \(other)")
+        for i in part.indices where part[i] != Int64(i * (other + 1) + round) { problem = "part \(other) holds \(part[i]) at \(i)" }
       }
       try window.fence()
     }
-    return nil
+    try window.free()
+    return problem
   }
 
   /// Swift 6.3's optimizer has read such an array's elements as they were before the call.

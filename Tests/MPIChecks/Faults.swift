@@ -45,7 +45,10 @@ func runFault(_ scenario: String, _ environment: MPIEnvironment) throws -> Int32
       try world.agree("inner") { if isCulprit { throw MadeUpError(description: "deep down") } }
     }
 
-  case "own-error":
+  case "own-error", "own-error-with-window":
+    // A window is made and freed by all together: a rank that gives up must not wait for the others there.
+    let window = scenario == "own-error" ? nil : try SharedWindow(byteCount: 1 << 16, communicator: environment.node)
+    defer { withExtendedLifetime(window) {} }
     environment.step = 17
     if isCulprit { throw Defect(description: "not a number\nin layer 3") }
     try world.barrier()

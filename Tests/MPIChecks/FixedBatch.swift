@@ -8,7 +8,7 @@ func fixedBatch(_ environment: MPIEnvironment) throws -> Int32 {
   let world = environment.world
   var problems: [String] = []
   for mode in TrainingMode.allCases {
-    let (alone, together) = (try updates(mode, nil), try updates(mode, world))
+    let (alone, together) = (try updates(mode, nil), try updates(mode, environment))
     let checksum = together.reduce(0) { $0 + Double($1) }
     if try world.allreduceMin(checksum) != world.allreduceMax(checksum) { problems.append("\(mode): ranks differ") }
     let ratio = length(together) / length(alone)
@@ -20,12 +20,19 @@ func fixedBatch(_ environment: MPIEnvironment) throws -> Int32 {
 }
 
 /// What two steps change in the parameters.
-private func updates(_ mode: TrainingMode, _ communicator: Communicator?) throws -> [Float] {
+///
+/// - Parameter environment: nil is one process alone, as the benchmarks have it.
+private func updates(_ mode: TrainingMode, _ environment: MPIEnvironment?) throws -> [Float] {
   let plan = ReplicaPlan(
     model: ModelPreset.tiny.configuration, mode: mode, capacity: Microbatch.Capacity(examples: 2, rows: 16, positions: 8),
     optimizer: .sgd(momentum: 0, weightDecay: 0))
   let replica = try ModelReplica(plan)
-  var run = FixedBatchRun(replica, dataset: .synthetic(records: 3, length: 8), communicator: communicator)
+  let dataset = TokenizedDataset.synthetic(records: 3, length: 8)
+  var run = try environment.map {
+    try FixedBatchRun(
+      replica, dataset: dataset,
+      exchange: ModelStateExchange(plan.shards, parameterCount: plan.layout.totalCount, environment: $0))
+  } ?? FixedBatchRun(replica, dataset: dataset)
   let before = Array(replica.parameters)
   for step in 0..<2 { _ = try run.step(step) }
   return zip(replica.parameters, before).map { $0 - $1 }

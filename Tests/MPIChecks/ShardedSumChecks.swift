@@ -16,9 +16,17 @@ struct ShardedSumChecks {
     let sharding: Sharding
     let noise: NoisePlacement
     let pieceCapacity: Int
+    var recompute = Recomputation.none
+    /// Flat ghost with one record a microbatch: its gradient is kept.
+    var keeps = false
+    /// One position's embedding is infinite: the records that reach it contribute 0.
+    var isPoisoned = false
+    /// A rank of the node owns no slice, as where another node has one rank less.
+    var hasIdleRank = false
 
     var name: String {
       "\(sharding.rawValue) noise \(noise.rawValue), \(mode.rawValue) \(clipping.rawValue), \(tied ? "tied" : "untied"), b \(microbatch), pieces of \(pieceCapacity)"
+        + "\(recompute == .blocks ? ", recomputed" : "")\(keeps ? ", kept" : "")\(isPoisoned ? ", poisoned" : "")\(hasIdleRank ? ", one owner less" : "")"
     }
   }
 
@@ -36,7 +44,37 @@ struct ShardedSumChecks {
           Case(mode: mode, clipping: clipping, tied: tied, microbatch: 3, sharding: .none, noise: .sharded, pieceCapacity: 16))
       }
     }
+    let shared = { (clipping: Clipping, microbatch: Int, tied: Bool) in
+      Case(
+        mode: .ghost, clipping: clipping, tied: tied, microbatch: microbatch, sharding: .node, noise: .sharded, pieceCapacity: 100)
+    }
+    for tied in [true, false] {
+      for change: (inout Case) -> Void in [
+        { $0.recompute = .blocks }, { $0.isPoisoned = true }, { $0.hasIdleRank = true },
+      ] {
+        for (clipping, microbatch) in [(Clipping.flat, 3), (.flat, 1), (.perLayer, 3)] {
+          var test = shared(clipping, microbatch, tied)
+          change(&test)
+          cases.append(test)
+        }
+      }
+      for recompute in Recomputation.allCases {
+        for isPoisoned in [false, true] {
+          var test = shared(.flat, 1, tied)
+          (test.keeps, test.recompute, test.isPoisoned) = (true, recompute, isPoisoned)
+          cases.append(test)
+        }
+      }
+    }
     return cases
+  }
+
+  /// This job's, or with another node that has one rank less: slices are then as many as that one has ranks.
+  private func topology(_ test: Case) -> NodeTopology {
+    let size = environment.world.size
+    guard test.hasIdleRank, size > 1 else { return environment.topology }
+    let nodes = [Int](repeating: 0, count: size) + [Int](repeating: 1, count: size - 1)
+    return NodeTopology(rank: environment.world.rank, nodeOfRank: nodes, hosts: ["this", "another"])
   }
 
   /// Runs all; rank 0 prints a line each.
@@ -47,9 +85,10 @@ struct ShardedSumChecks {
       let alone = ShardPlan(layout)
       let expected = try steps(test, alone, exchange: nil).map { $0 + shift }
       let plan = ShardPlan(
-        layout, sharding: test.sharding, noise: test.noise, topology: environment.topology, pieceCapacity: test.pieceCapacity)
+        layout, sharding: test.sharding, noise: test.noise, topology: topology(test), pieceCapacity: test.pieceCapacity)
       let exchange = try ModelStateExchange(plan, parameterCount: layout.totalCount, environment: environment)
       let distance = try Self.distance(steps(test, plan, exchange: exchange), expected)
+      try exchange.free()
       // Sums in another order: a few units in the last place of a float. A rank left out, or noise added twice, is of order 1.
       let problems = try environment.world.allgather(distance < 1e-5 ? "" : "parameters differ by \(distance)")
       let failed = problems.firstIndex { !$0.isEmpty }
@@ -77,11 +116,17 @@ struct ShardedSumChecks {
       ReplicaPlan(
         model: model, mode: test.mode, clipping: test.clipping, maxGradNorm: 0.5,
         capacity: Microbatch.Capacity(examples: test.microbatch, rows: test.microbatch * 24, positions: 24),
-        optimizer: .sgd(momentum: 0.9, weightDecay: 0), shards: plan),
+        recompute: test.recompute, optimizer: .sgd(momentum: 0.9, weightDecay: 0),
+        choices: .init(keepsOnlyExample: test.keeps), shards: plan),
       windows: exchange?.windows)
     let key = RandomKey(seed: 5)
     let mechanism = GaussianMechanism(noiseMultiplier: 0.1, source: GaussianSource(key.subKey(for: .noise)))
     try replica.loadParameters(from: nil, key: key, communicator: environment.world, exchange: exchange)
+    let poisoned = model.parameterLayout["transformer.wpe.weight"].offset + 15 * model.width
+    if test.isPoisoned {
+      if exchange == nil || environment.node.rank == 0 { replica.parameters[poisoned] = .infinity }
+      try exchange?.publish(replica.parameters)
+    }
     let before = replica.parameters.map(Double.init)
     var optimizer = replica.makeOptimizer()
     for step in 0..<3 {
@@ -98,7 +143,7 @@ struct ShardedSumChecks {
       optimizer.update(replica.updatedParts, gradientScale: 0.1, learningRate: 0.5)
       try exchange?.publish(replica.parameters)
     }
-    return zip(replica.parameters, before).map { Double($0) - $1 }
+    return zip(replica.parameters, before).map { $1.isFinite ? Double($0) - $1 : 0 }
   }
 
   /// Rank r has what is left for it of a deal that favours the lower ranks; the last of several has nothing.

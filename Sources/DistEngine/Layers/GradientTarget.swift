@@ -8,9 +8,19 @@ package struct GradientTarget {
   package let range: Range<Int>
   /// Whether what the memory holds is to be overwritten, and not to be added to.
   package let overwrites: Bool
+  /// Counts what is taken, for whoever must know that all of it was; nil counts nothing.
+  private let coverage: Coverage?
+
+  /// Floats of a target that have been taken to be filled.
+  package final class Coverage {
+    package fileprivate(set) var floats = 0
+    package init() {}
+    package func restart() { floats = 0 }
+  }
 
   /// - Parameter slab: may begin outside of its memory, as long as `range` of it lies within.
-  package init(slab: TensorSlab, range: Range<Int>, overwrites: Bool) {
+  package init(slab: TensorSlab, range: Range<Int>, overwrites: Bool, coverage: Coverage? = nil) {
+    self.coverage = coverage
     self.slab = slab
     self.range = range
     self.overwrites = overwrites
@@ -35,12 +45,13 @@ package struct GradientTarget {
   }
 
   /// nil where no row of the tensor lies within the target.
-  func part(of tensor: Int) -> Part? {
+  package func part(of tensor: Int) -> Part? {
     let extent = slab.extents[tensor]
     let floats = range.clamped(to: slab.range(of: tensor))
     guard !floats.isEmpty else { return nil }
     let rows = (floats.lowerBound - extent.offset) / extent.columns..<(floats.upperBound - extent.offset) / extent.columns
     precondition(rows.count * extent.columns == floats.count, "a target that cuts a row of tensor \(tensor)")
+    coverage?.floats += floats.count
     return Part(rows: rows, matrix: slab.matrix(tensor).rows(rows))
   }
 

@@ -3,7 +3,8 @@ import CMPI
 /// Memory that the ranks of a node share: each has a part of its own, and all read and write all parts (MPI_Win_allocate_shared, MPI 4.0,
 /// 12.2.3).
 ///
-/// Made and freed collectively by the ranks of one node. What one rank has written is seen by the others after ``fence()``.
+/// Made and freed collectively by the ranks of one node. What one rank has written is seen by the others after ``fence()``. A window that
+/// isn't freed lasts as long as the process: letting go of it by chance, on a rank that fails alone, would leave the rank waiting for the others.
 package final class SharedWindow {
   package let communicator: Communicator
   private var handle: CMPI_Win
@@ -34,10 +35,9 @@ package final class SharedWindow {
     try fence()
   }
 
-  /// MPI_Win_free is collective: every rank of the node lets go of the window at the same place of the program.
-  deinit {
-    guard !communicator.session.isFinalized else { return }
-    _ = communicator.session.activity.during("MPI_Win_free") { CMPI_Win_free(&handle) }
+  /// MPI_Win_free (12.2.5): collective. The memory is gone afterwards.
+  package func free() throws {
+    try communicator.collective("MPI_Win_free") { CMPI_Win_free(&handle) }
   }
 
   /// The elements of a rank's part.

@@ -17,6 +17,7 @@ package final class NodeGradientSum: GradientSum {
   /// Where this rank's part of each piece begins in the slice; nil on a rank that owns none.
   private let owned: [(range: Range<Int>, offset: Int)]?
   package let parts: [GradientPart]
+  private let coverage = GradientTarget.Coverage()
   /// Exchanges so far: the parity tells the halves apart.
   private var exchanges = 0
 
@@ -31,7 +32,7 @@ package final class NodeGradientSum: GradientSum {
     self.extents = extents
     self.window = window
     self.slice = slice
-    halfCount = Self.headerCount + pieces.largestPiece
+    halfCount = Self.halfCount(pieces)
     halves = (0..<window.communicator.size).map { window.elements(ofRank: $0) }
     let needed = Self.windowByteCount(pieces)
     precondition(halves.allSatisfy { $0.count * MemoryLayout<Float>.stride >= needed }, "a window too small for two pieces")
@@ -51,7 +52,12 @@ package final class NodeGradientSum: GradientSum {
 
   /// Bytes of a rank's part of the window: two of the largest pieces.
   package static func windowByteCount(_ pieces: ParameterPieces) -> Int {
-    2 * (headerCount + pieces.largestPiece) * MemoryLayout<Float>.stride
+    2 * halfCount(pieces) * MemoryLayout<Float>.stride
+  }
+
+  /// Whole cache lines.
+  private static func halfCount(_ pieces: ParameterPieces) -> Int {
+    headerCount + (pieces.largestPiece + headerCount - 1) / headerCount * headerCount
   }
 
   /// Floats before the piece in a half: a cache line.
@@ -68,7 +74,10 @@ package final class NodeGradientSum: GradientSum {
       Self.pieceNumber(own).pointee = piece
       // The slab begins where its first tensor would make it begin, so that the piece's tensors are found at their own offsets.
       let base = own + Self.headerCount - range.lowerBound
-      body(GradientTarget(slab: TensorSlab(base, extents: extents), range: range, overwrites: true))
+      coverage.restart()
+      body(GradientTarget(slab: TensorSlab(base, extents: extents), range: range, overwrites: true, coverage: coverage))
+      // What isn't written would be another layer's, of two exchanges ago.
+      precondition(coverage.floats == range.count, "\(coverage.floats) of the \(range.count) floats of piece \(piece) were written")
       exchange(piece, half: half)
     }
   }

@@ -16,7 +16,7 @@ public struct MemoryColumn: Sendable {
     MemoryColumn("mode", width: 8, isText: true) { $0.combination.mode.rawValue },
     MemoryColumn("b", width: 4) { "\($0.combination.microbatch)" },
     MemoryColumn("T", width: 4) { "\($0.combination.seqLen)" },
-    MemoryColumn("shard", width: 9, isText: true) { $0.combination.sharding },
+    MemoryColumn("shard", width: 9, isText: true) { $0.combination.sharding.rawValue },
     MemoryColumn("ranks", width: 5) { "\($0.ranks)" },
   ]
 

@@ -79,7 +79,7 @@ extension MemoryPage {
     return plots.map { key, records in
       let shape = key.combination
       return plot(
-        "\(shape.model), T \(shape.seqLen), \(shape.optimizer), \(Self.ranks(key.ranks)), sharding \(shape.sharding)",
+        "\(shape.model), T \(shape.seqLen), \(shape.optimizer), \(Self.ranks(key.ranks)), sharding \(shape.sharding.rawValue)",
         records, xLabel: "microbatch (records)", quantity: "memory of a rank", by: { $0.combination.mode.rawValue },
         x: { $0.combination.microbatch }, planned: { $0.byRank.map(\.plannedMb).max() ?? 0 },
         measured: { $0.byRank.compactMap { $0.rssMb?.growth }.max() })
@@ -91,13 +91,13 @@ extension MemoryPage {
   private func rankPlots() -> [LinePlot] {
     let plots = groups { record in
       var key = record.combination
-      key.sharding = ""
+      key.sharding = .none
       return key
     }
     return plots.filter { Set($0.records.map(\.ranks)).count > 1 }.map { shape, records in
       plot(
         "\(shape.model), \(shape.mode.rawValue), b \(shape.microbatch) a rank, T \(shape.seqLen), \(shape.optimizer)",
-        records, xLabel: "ranks", quantity: "memory of all ranks", by: { "sharding \($0.combination.sharding)" }, x: { $0.ranks },
+        records, xLabel: "ranks", quantity: "memory of all ranks", by: { "sharding \($0.combination.sharding.rawValue)" }, x: { $0.ranks },
         planned: { $0.total.plannedMb }, measured: { $0.total.pssMb?.growth })
     }
   }

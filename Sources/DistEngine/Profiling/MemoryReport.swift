@@ -88,7 +88,7 @@ extension MemoryReport {
     let combination = record.combination
     let common = [
       combination.model, "\(record.parameters)", combination.mode.rawValue, "\(combination.microbatch)", "\(combination.seqLen)",
-      combination.sharding, combination.optimizer, "\(record.ranks)", record.outcome.rawValue, record.reason ?? "",
+      combination.sharding.rawValue, combination.optimizer, "\(record.ranks)", record.outcome.rawValue, record.reason ?? "",
       text(record.stepSecondsMedian, digits: 6), record.largestMicrobatch.map { "\($0)" } ?? "",
     ]
     let ranks = record.byRank.enumerated().map { index, rank in

@@ -24,8 +24,8 @@ public enum MemoryScaling {
       return try MemoryReport(merging: earlier)
     }
     let peaksAreReset = try canResetPeaks(&report, environment)
-    try warmUp(world)
-    for combination in configuration.combinations {
+    try warmUp(environment)
+    for combination in configuration.combinations(environment.topology) {
       let record = try MemoryTrial(
         combination: combination, model: models[combination.model]!, optimizer: configuration.optimizer,
         steps: configuration.steps, memoryBudget: configuration.memoryBudgetMb.map { $0 * MemoryMeter.megabyte },
@@ -71,12 +71,13 @@ public enum MemoryScaling {
   }
 
   /// One step of the smallest model, so that what the libraries set up at their first use is not taken for the first combination's.
-  private static func warmUp(_ world: Communicator) throws {
+  private static func warmUp(_ environment: MPIEnvironment) throws {
     let plan = ReplicaPlan(
       model: ModelPreset.tiny.configuration, mode: .ghost, capacity: Microbatch.Capacity(examples: 2, rows: 16, positions: 8),
       optimizer: .sgd(momentum: 0, weightDecay: 0))
-    let replica = try world.agree("memory") { try ModelReplica(plan) }
-    var run = FixedBatchRun(replica, dataset: .synthetic(records: 2, length: 8), communicator: world)
+    let exchange = try ModelStateExchange(plan.shards, parameterCount: plan.layout.totalCount, environment: environment)
+    let replica = try environment.world.agree("memory") { try ModelReplica(plan) }
+    var run = try FixedBatchRun(replica, dataset: .synthetic(records: 2, length: 8), exchange: exchange)
     _ = try run.step(0)
   }
 }

@@ -7,8 +7,8 @@ public struct MemoryScalingConfiguration: Sendable {
   public var microbatches = [1, 2, 4, 8]
   /// T: targets of every record.
   public var sequenceLengths = [128]
-  /// How the state is spread over ranks, by name.
-  public var shardings = MemoryScalingConfiguration.availableShardings
+  /// How the state is spread over ranks; nil chooses as a training run does.
+  public var shardings: [Sharding?] = [nil]
   /// Steps of each combination. The first is not timed where there are more.
   public var steps = 3
   public var optimizer = OptimizerConfiguration.adamW(beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01)
@@ -17,7 +17,6 @@ public struct MemoryScalingConfiguration: Sendable {
 
   /// More than any node has, and less than what overflows as bytes.
   package static let mostMegabytes = 1 << 40
-  public static let availableShardings = ["none"]
 
   public init() {}
 
@@ -37,8 +36,7 @@ public struct MemoryScalingConfiguration: Sendable {
     let counts = "numbers from 1 to \(TrainingConfiguration.mostExamples), with commas between"
     try checkList("--microbatches", microbatches, counts, (1...TrainingConfiguration.mostExamples).contains)
     try checkList("--seq-lens", sequenceLengths, counts, (1...TrainingConfiguration.mostExamples).contains)
-    try checkList(
-      "--shards", shardings, "among those available: \(list(Self.availableShardings))", Self.availableShardings.contains)
+    try checkList("--shards", shardings.map { $0?.rawValue ?? "auto" }, "shardings, with commas between")
     try check(
       (1...TrainingConfiguration.mostSteps).contains(steps), "--steps", "\(steps)", "1 to \(TrainingConfiguration.mostSteps)")
     if let memoryBudgetMb {
@@ -51,7 +49,11 @@ public struct MemoryScalingConfiguration: Sendable {
   private func list<Value>(_ values: [Value]) -> String { values.map { "\($0)" }.joined(separator: ",") }
 
   /// All combinations: models outermost, then sequence lengths, shardings, modes; microbatches innermost.
-  package var combinations: [MemoryCombination] {
+  package func combinations(_ topology: NodeTopology) -> [MemoryCombination] {
+    var shardings: [Sharding] = []
+    for sharding in self.shardings.map({ $0 ?? .automatic(topology) }) where !shardings.contains(sharding) {
+      shardings.append(sharding)
+    }
     var result: [MemoryCombination] = []
     for model in models {
       for length in sequenceLengths {
@@ -79,6 +81,6 @@ public struct MemoryCombination: Codable, Hashable, Sendable {
   public var microbatch: Int
   /// T
   public var seqLen: Int
-  public var sharding: String
+  public var sharding: Sharding
   public var optimizer: String
 }

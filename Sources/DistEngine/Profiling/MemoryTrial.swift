@@ -16,8 +16,8 @@ struct MemoryTrial {
   func run() throws -> MemoryRecord {
     let plan = plan(microbatch: combination.microbatch)
     let limits = try NodeLimit.ofAllNodes(budget: memoryBudget, environment: environment)
-    let planned = try world.allgather(plan.memory.layout().byteCount)
-    let refusals = limits.enumerated().compactMap { node, limit in limit.refusal(of: sum(planned, onNode: node)) }
+    let planned = try world.allgather(plan.memory.byteCountOfRank)
+    let refusals = limits.compactMap { $0.refusal(of: plan.ofFirstRank) }
     var measured: Measurement?
     var reason = refusals.isEmpty ? nil : refusals.joined(separator: "; ")
     if refusals.isEmpty {
@@ -27,24 +27,27 @@ struct MemoryTrial {
         reason = failure.message
       }
     }
-    let bytes = { (microbatch: Int) in self.plan(microbatch: microbatch).memory.layout().byteCount }
     return MemoryRecord(
       combination: combination, parameters: model.parameterCount,
       outcome: measured != nil ? .measured : refusals.isEmpty ? .failed : .skipped, reason: reason,
       byRank: try byRank(plan, planned: planned, measured: measured),
-      byNode: limits.indices.map { group([$0], limits: limits, planned: planned, measured: measured) },
-      total: group(Array(limits.indices), limits: limits, planned: planned, measured: measured),
+      byNode: limits.indices.map { group([$0], limits: limits, plan: plan, measured: measured) },
+      total: group(Array(limits.indices), limits: limits, plan: plan, measured: measured),
       stepSecondsMedian: measured?.stepSeconds,
-      largestMicrobatch: limits.compactMap { $0.largestMicrobatch(plannedBytes: bytes) }.min(), peakWasReset: peaksAreReset)
+      largestMicrobatch: limits.compactMap { limit in
+        limit.largestMicrobatch { limit.needed(by: self.plan(microbatch: $0).ofFirstRank) }
+      }.min(), peakWasReset: peaksAreReset)
   }
 
   private func plan(microbatch: Int) -> ReplicaPlan {
     let length = combination.seqLen
+    var options = PerformanceOptions(microbatch: microbatch)
+    options.sharding = combination.sharding
     return ReplicaPlan(
       model: model, mode: combination.mode,
-      capacity: PerformanceOptions(microbatch: microbatch).capacity(
+      capacity: options.capacity(
         mode: combination.mode, positions: length, typicalPositions: length, parameterCount: model.parameterCount),
-      optimizer: optimizer)
+      optimizer: optimizer, shards: options.shards(model.parameterLayout, topology: environment.topology))
   }
 }
 
@@ -99,10 +102,17 @@ extension MemoryTrial {
 
   /// Allocates, steps, reads. What it allocated is released when it returns.
   private func live(_ plan: ReplicaPlan) throws -> Life {
-    let replica = try world.agree("memory") { try ModelReplica(plan) }
+    let exchange = try ModelStateExchange(plan.shards, parameterCount: model.parameterCount, environment: environment)
+    let life = try live(plan, exchange)
+    try exchange.free()
+    return life
+  }
+
+  private func live(_ plan: ReplicaPlan, _ exchange: ModelStateExchange) throws -> Life {
+    let replica = try world.agree("memory") { try ModelReplica(plan, windows: exchange.windows) }
     defer { withExtendedLifetime(replica) {} }
-    var run = FixedBatchRun(
-      replica, dataset: .synthetic(records: combination.microbatch, length: combination.seqLen), communicator: world)
+    var run = try FixedBatchRun(
+      replica, dataset: .synthetic(records: combination.microbatch, length: combination.seqLen), exchange: exchange)
     let allocated = try read()
     var seconds: [Double] = []
     for step in 0..<steps { seconds.append(try run.step(step)) }
@@ -126,10 +136,6 @@ extension MemoryTrial {
 // MARK: Reporting
 
 extension MemoryTrial {
-  private func sum(_ bytesOfRank: [Int], onNode node: Int) -> Int {
-    environment.topology.ranks(onNode: node).reduce(0) { $0 + bytesOfRank[$1] }
-  }
-
   private func byRank(_ plan: ReplicaPlan, planned: [Int], measured: Measurement?) throws -> [RankMemory] {
     let categories = { (bytes: [(MemoryPlan.Category, Int)]) in
       Dictionary(uniqueKeysWithValues: bytes.map { ($0.0.key, $0.1.megabytes) })
@@ -144,12 +150,12 @@ extension MemoryTrial {
     return try texts.map { try JSONDecoder().decode(RankMemory.self, from: Data($0)) }
   }
 
-  private func group(_ nodes: [Int], limits: [NodeLimit], planned: [Int], measured: Measurement?) -> NodeMemory {
+  private func group(_ nodes: [Int], limits: [NodeLimit], plan: ReplicaPlan, measured: Measurement?) -> NodeMemory {
     let ranks = nodes.flatMap(environment.topology.ranks(onNode:))
     let available = nodes.compactMap { limits[$0].availableBytes }
     return NodeMemory(
       hosts: nodes.map { limits[$0].host }, ranks: ranks.count,
-      plannedMb: ranks.reduce(0) { $0 + planned[$1] }.megabytes,
+      plannedMb: nodes.reduce(0) { $0 + limits[$1].needed(by: plan.ofFirstRank) }.megabytes,
       availableMb: available.count == nodes.count ? available.reduce(0, +).megabytes : nil,
       pssMb: measured.map { measured in MemoryStages(sumOf: ranks.map { measured.proportional[$0] }) })
   }

@@ -29,8 +29,13 @@ package struct FixedBatchRun {
     let plan = try ReplicaPlan(
       fastestFor: configuration, model: model, capacity: capacity, optimizer: configuration.optimizer)
     let replica = try ModelReplica(plan, norms: .timed(plan.timeNorms()))
+    self.init(replica, dataset: dataset)
+  }
+
+  /// Fresh parameters for a replica in this process alone.
+  package init(_ replica: ModelReplica, dataset: TokenizedDataset) {
     replica.plan.layout.initialise(
-      replica.parameters, model, from: GaussianSource(Self.key.subKey(for: .initialisation)))
+      replica.parameters, replica.plan.model, from: GaussianSource(Self.key.subKey(for: .initialisation)))
     self.init(replica, dataset: dataset, exchange: nil)
   }
 

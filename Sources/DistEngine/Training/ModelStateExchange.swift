@@ -14,8 +14,14 @@ package struct NodeWindows {
   /// `[P]`
   var parameters: Vector { parameterWindow.elements(ofRank: 0) }
 
-  /// Collective: what a rank has written of the parameters is seen by the node's others.
-  func publishParameters() throws { try parameterWindow.fence() }
+  /// Collective: nothing may use the memory afterwards.
+  func free() throws {
+    try exchange.free()
+    try parameterWindow.free()
+  }
+
+  /// Collective: when it returns, what any rank of the node has written or read of the parameters before is done, and seen by all.
+  func meet() throws { try parameterWindow.fence() }
 }
 
 /// How the ranks of a job bring the parts of the model's state together: gradients into sums, updated parameters to everyone.
@@ -53,6 +59,8 @@ package struct ModelStateExchange {
     case .optimizer:
       for (owner, slice) in plan.slices.enumerated() { try world.reduceSum(Vector(rebasing: sum[slice]), to: owner) }
     case .node:
+      // The owners are about to write the parameters: all ranks of the node are done with reading them.
+      try windows?.meet()
       if let peers, peers.size > 1 { try peers.allreduceSum(sum) }
     }
   }
@@ -65,14 +73,17 @@ package struct ModelStateExchange {
       for (owner, slice) in plan.slices.enumerated() {
         try world.broadcast(Vector(rebasing: parameters[slice]), from: owner)
       }
-    case .node: try windows?.publishParameters()
+    case .node: try windows?.meet()
     }
   }
+
+  /// Frees what the ranks of a node share, when nothing uses it any longer; collective.
+  package func free() throws { try windows?.free() }
 
   /// Gives every rank rank 0's parameters, bit for bit.
   func broadcast(_ parameters: Vector) throws {
     guard plan.sharding == .node else { return try world.broadcast(parameters) }
     if node.rank == 0, let peers { try peers.broadcast(parameters) }
-    try windows?.publishParameters()
+    try windows?.meet()
   }
 }

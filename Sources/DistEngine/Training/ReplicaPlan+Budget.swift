@@ -7,10 +7,11 @@ extension ReplicaPlan {
   /// - Parameters:
   ///   - capacity: of a microbatch; with `auto`, the most: a size that it exceeds makes microbatches smaller.
   ///   - shards: what of the model's state this rank holds; nil: all of it.
-  /// - Throws: ``TrainingError/overBudget(needed:budget:)``
+  ///   - limits: of the nodes of the job; a plan that one of them has no memory for is no plan.
+  /// - Throws: ``TrainingError/overBudget(needed:budget:)``, ``TrainingError/notEnoughMemory(_:)``
   package init(
     fastestFor configuration: TrainingConfiguration, model: ModelConfiguration, capacity: Microbatch.Capacity,
-    optimizer: OptimizerConfiguration?, shards: ShardPlan? = nil
+    optimizer: OptimizerConfiguration?, shards: ShardPlan? = nil, limits: [NodeLimit] = []
   ) throws {
     let layout = ParameterLayout(model)
     let own = shards ?? ShardPlan(layout)
@@ -22,33 +23,45 @@ extension ReplicaPlan {
         capacity: capacity, recompute: performance.recompute, optimizer: optimizer, choices: choices, shards: shards)
     }
     let budget: Int?
-    var capacities = [capacity]
     switch performance.memoryBudget {
-    case .bytes(let count):
-      budget = count
-      if performance.microbatch == nil { capacities = capacity.halvings }
+    case .bytes(let count): budget = count
     case .overStandard(let part):
       budget = mode == .ghost ? Int((1 + part) * Double(plan(.standard, capacity, Choices(), first).byteCount)) : nil
     }
-    var smallest: (plan: ReplicaPlan, byteCount: Int)?
-    for capacity in capacities {
+    var smallest: ReplicaPlan?
+    for capacity in performance.microbatch == nil ? capacity.halvings : [capacity] {
+      var smallestOfCapacity: ReplicaPlan?
       for choices in Choices.fastestFirst(mode: mode, clipping: configuration.clipping, model: model, capacity: capacity) {
         let candidate = plan(mode, capacity, choices, first)
-        let byteCount = candidate.byteCount
-        if byteCount <= budget ?? .max {
+        if candidate.byteCount < smallestOfCapacity?.byteCount ?? .max { smallestOfCapacity = candidate }
+        if candidate.byteCount <= budget ?? .max && candidate.fits(limits) {
           self = plan(mode, capacity, choices, own)
           budgetBytes = budget
           return
         }
-        if byteCount < smallest?.byteCount ?? .max { smallest = (candidate, byteCount) }
+      }
+      smallest = smallestOfCapacity
+      // A part over `standard` isn't worth smaller microbatches.
+      if case .overStandard = performance.memoryBudget, let smallest, smallest.fits(limits) {
+        self = plan(mode, capacity, smallest.choices, own)
+        budgetBytes = budget
+        return
       }
     }
-    guard let smallest, case .overStandard = performance.memoryBudget else {
-      throw TrainingError.overBudget(needed: smallest?.byteCount ?? 0, budget: performance.memoryBudget)
+    if let smallest, let refusal = limits.lazy.compactMap({ $0.refusal(of: smallest) }).first {
+      throw TrainingError.notEnoughMemory(refusal)
     }
-    self = plan(mode, smallest.plan.capacity, smallest.plan.choices, own)
-    budgetBytes = budget
+    throw TrainingError.overBudget(needed: smallest?.byteCount ?? 0, budget: performance.memoryBudget)
   }
+
+  /// The plan of rank 0: what all ranks can reckon with.
+  package var ofFirstRank: ReplicaPlan {
+    ReplicaPlan(
+      model: model, mode: mode, clipping: clipping, maxGradNorm: maxGradNorm, capacity: capacity, recompute: recompute,
+      optimizer: optimizer, computesGradients: computesGradients, choices: choices, shards: shards.ofFirstRank(layout))
+  }
+
+  private func fits(_ limits: [NodeLimit]) -> Bool { limits.allSatisfy { $0.refusal(of: self) == nil } }
 
   /// Bytes of a rank's own: its slab, and its part of the window.
   package var byteCount: Int { memory.layout().byteCount + memory.byteCount(in: .window) }

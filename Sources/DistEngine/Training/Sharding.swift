@@ -80,7 +80,7 @@ package struct ShardPlan: Sendable {
     }
   }
 
-  /// The plan of rank 0, whose slice is as large as any: for choices that all ranks must make alike.
+  /// The plan of rank 0: for choices that all ranks must make alike, whatever the size of their slices.
   func ofFirstRank(_ layout: ParameterLayout) -> ShardPlan {
     ShardPlan(
       layout, sharding: sharding, noise: noise,

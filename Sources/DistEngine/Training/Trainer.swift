@@ -181,8 +181,10 @@ public final class Trainer {
     try communicator.agree("model file") {
       if let statement { try directory?.finish(replica, setup: setup, statement: statement) }
     }
+    let report = try makeReport(stepsDone: stepsDone, epsilon: statement?.epsilon ?? ExtendedReal(value: .infinity))
     observer?.didEnd()
-    return try makeReport(stepsDone: stepsDone, epsilon: statement?.epsilon ?? ExtendedReal(value: .infinity))
+    try exchange.free()
+    return report
   }
 
   private func makeReport(stepsDone: Int, epsilon: ExtendedReal) throws -> TrainingReport {

@@ -74,6 +74,8 @@ public enum TrainingError: UserError, Equatable {
   case noWeights(preset: String)
   /// Bytes that the smallest plan needs.
   case overBudget(needed: Int, budget: MemoryBudget)
+  /// A node has not what the ranks on it need: which, and what would fit.
+  case notEnoughMemory(String)
   /// What a rank has read or was told differs from rank 0's.
   case ranksDisagree(what: String, rank: Int)
   case diverged(step: Int)
@@ -102,6 +104,7 @@ public enum TrainingError: UserError, Equatable {
     case .noWeights(let preset): "--model \(preset) is a preset, which has no weights: name a model directory"
     case .overBudget(let needed, let budget):
       "--memory-budget \(budget): a rank's buffers need \((needed - 1) / MemoryMeter.megabyte + 1)MB at least: allow that many, or lower --microbatch or --seq-len"
+    case .notEnoughMemory(let what): "the run \(what)"
     case .outputHoldsRun(let path): "--output \(path) holds a run already: name another directory"
     case .ranksDisagree(let what, let rank):
       "\(what) of rank \(rank) differ from those of rank 0: every host must have the same files and options"

@@ -40,8 +40,9 @@ package struct TrainingSetup {
     try communicator.requireEqual(
       configuration, sources.model, training: sources.training, evaluation: sources.evaluation)
     let length = try communicator.agree("length of the run") { try Length(configuration, records: sources.training.count) }
+    let limits = try NodeLimit.ofAllNodes(environment: environment)
     let plan = try communicator.agree("memory plan") {
-      try Self.plan(configuration, sources, topology: environment.topology)
+      try Self.plan(configuration, sources, topology: environment.topology, limits: limits)
     }
     // One rank computes: the others' cores are its own as often as not, and the last bits must agree.
     let decided = try communicator.agree("privacy accounting") {
@@ -57,7 +58,7 @@ package struct TrainingSetup {
   package init(alone configuration: TrainingConfiguration, topology: NodeTopology) throws {
     let sources = try Sources(configuration)
     let length = try Length(configuration, records: sources.training.count)
-    let plan = try Self.plan(configuration, sources, topology: topology)
+    let plan = try Self.plan(configuration, sources, topology: topology, limits: [])
     self.init(configuration, sources, length, plan, try Self.noise(configuration, length))
   }
 
@@ -138,17 +139,63 @@ package struct TrainingSetup {
     )
   }
 
-  /// A microbatch may hold any record, held-out ones included.
+  /// The plan of this rank, that every node has the memory for.
+  ///
+  /// Where nothing is asked of the sharding and ranks share a node, one copy of the model does; where /dev/shm has no room for it, as in
+  /// containers that don't say otherwise, every rank has its own.
   private static func plan(
-    _ configuration: TrainingConfiguration, _ sources: Sources, topology: NodeTopology
+    _ configuration: TrainingConfiguration, _ sources: Sources, topology: NodeTopology, limits: [NodeLimit]
   ) throws -> ReplicaPlan {
-    let (training, evaluation) = (sources.training, sources.evaluation)
-    let capacity = configuration.performance.capacity(
-      mode: configuration.mode, positions: max(training.longestSequence, evaluation?.longestSequence ?? 1),
-      typicalPositions: training.meanTargetCount, parameterCount: sources.model.parameterCount)
-    return try ReplicaPlan(
-      fastestFor: configuration, model: sources.model, capacity: capacity, optimizer: configuration.optimizer,
-      shards: configuration.performance.shards(ParameterLayout(sources.model), topology: topology))
+    let request = PlanRequest(configuration, sources, topology: topology, limits: limits)
+    do {
+      return try request.plan()
+    } catch TrainingError.notEnoughMemory(let what) {
+      var apart = request
+      apart.configuration.performance.sharding = Sharding.none
+      if configuration.performance.sharding == nil, let plan = try? apart.plan() { return plan }
+      let alternatives = request.alternatives()
+      throw TrainingError.notEnoughMemory(
+        what + "; " + (alternatives.isEmpty ? "a smaller --model or --seq-len needs less" : "what would fit: " + alternatives.joined(separator: ", or ")))
+    }
+  }
+
+  /// What a plan is made from, so that it can be made again with something changed.
+  private struct PlanRequest {
+    var configuration: TrainingConfiguration
+    private let sources: Sources
+    private let topology: NodeTopology
+    private let limits: [NodeLimit]
+
+    init(_ configuration: TrainingConfiguration, _ sources: Sources, topology: NodeTopology, limits: [NodeLimit]) {
+      (self.configuration, self.sources, self.topology, self.limits) = (configuration, sources, topology, limits)
+    }
+
+    /// A microbatch may hold any record, held-out ones included.
+    func plan() throws -> ReplicaPlan {
+      let (training, evaluation) = (sources.training, sources.evaluation)
+      let capacity = configuration.performance.capacity(
+        mode: configuration.mode, positions: max(training.longestSequence, evaluation?.longestSequence ?? 1),
+        typicalPositions: training.meanTargetCount, parameterCount: sources.model.parameterCount)
+      return try ReplicaPlan(
+        fastestFor: configuration, model: sources.model, capacity: capacity, optimizer: configuration.optimizer,
+        shards: configuration.performance.shards(ParameterLayout(sources.model), topology: topology), limits: limits)
+    }
+
+    /// Options that would make the run fit, each alone.
+    func alternatives() -> [String] {
+      let changes: [(String, (inout TrainingConfiguration) -> Void)] = [
+        ("--microbatch auto", { $0.performance.microbatch = nil }),
+        ("--recompute blocks", { $0.performance.recompute = .blocks }),
+        ("--shard node", { $0.performance.sharding = .node }),
+        ("--shard none", { $0.performance.sharding = Sharding.none }),
+        ("--mode ghost", { $0.mode = .ghost }),
+      ]
+      return changes.compactMap { option, change in
+        var changed = self
+        change(&changed.configuration)
+        return (try? changed.plan()) == nil ? nil : option
+      }
+    }
   }
 
   private static func parameters(
