@@ -53,7 +53,7 @@ extension KernelCheck {
         let biasWeights = weights.map { GuardedFloats($0.map { 2 * $0 }) }
         let dgain = GuardedFloats(before), dbias = GuardedFloats(before)
         ck_layer_norm_gradient(
-          shape.rows, shape.columns, input.base, x.base, gainWeights?.base, biasWeights?.base, dgain.base, dbias.base)
+          shape.rows, shape.columns, input.base, x.base, shape.columns, gainWeights?.base, biasWeights?.base, dgain.base, dbias.base)
         let sums = NaiveKernels.layerNormGradient(
           dy: input.values.doubles, normalized: normalized.doubles, gainWeights: weights?.doubles,
           biasWeights: weights?.doubles.map { 2 * $0 }, rows: shape.rows, d: shape.columns)
@@ -135,7 +135,7 @@ extension KernelCheck {
         let g = random.floats(shape.count)
         let values = weights.map { shape.poisoned(g, $0) } ?? g
         let table = GuardedFloats(before), w = weights.map(GuardedFloats.init)
-        ck_scatter_add(shape.rows, shape.columns, index, w?.base, values, 0, 5, table.base)
+        ck_scatter_add(shape.rows, shape.columns, index, w?.base, values, 0, 5, table.base, shape.columns)
         var expected = before.doubles
         for r in 0..<shape.rows where weights?[r] != 0 {
           for j in 0..<shape.columns {
@@ -145,7 +145,7 @@ extension KernelCheck {
         findings.expect(table, expected, relative: 1e-6, absolute: 2e-5, weights == nil ? "table" : "table with weights")
         // Rows 2 and 3 of the table alone.
         let part = GuardedFloats(Array(before[2 * shape.columns..<4 * shape.columns]))
-        ck_scatter_add(shape.rows, shape.columns, index, w?.base, values, 2, 2, part.base)
+        ck_scatter_add(shape.rows, shape.columns, index, w?.base, values, 2, 2, part.base, shape.columns)
         findings.expect(
           part, Array(expected[2 * shape.columns..<4 * shape.columns]), relative: 1e-6, absolute: 2e-5, "part of the table")
       }
