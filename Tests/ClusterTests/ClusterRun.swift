@@ -22,7 +22,8 @@ struct ClusterRun {
   }
 
   /// Little noise, so that the records' own part of the sum shows.
-  private static let options = "--batch-size 12 --steps 5 --noise-multiplier 0.05 --accountant rdp --seed 5 --log-every 1 --seq-len 32"
+  private static let options =
+    "--batch-size 12 --steps 5 --noise-multiplier 0.05 --accountant rdp --seed 5 --log-every 1 --seq-len 32"
 
   let metrics: [Metrics]
   let description: Description
@@ -37,7 +38,7 @@ struct ClusterRun {
     let directory = try TemporaryDirectory()
     let run = "\(directory.path)/run"
     let arguments =
-      (["train"] + "\(Self.options) \(options)".split(separator: " ").map(String.init))
+      PretendCluster.words("train \(Self.options) \(options)")
       + ["--data", PretendCluster.records, "--output", run]
     let before = try PretendCluster.sentBytes()
     let outcome =
@@ -63,8 +64,9 @@ struct ClusterRun {
   /// Same batches, losses, ε and parameters as on one rank.
   func expectSame(_ what: String) throws {
     let expected = try Self.reference.get()
-    #expect(expected.metrics.count == 5 && Set(expected.metrics.map(\.examples)).count > 1, "Poisson draws differ from step to step")
-    #expect(metrics.map(\.examples) == expected.metrics.map(\.examples), "\(what): drawn batches")
+    let drawn = expected.metrics.map(\.examples)
+    #expect(drawn.count == 5 && Set(drawn).count > 1, "Poisson draws differ from step to step: \(drawn)")
+    #expect(metrics.map(\.examples) == drawn, "\(what): drawn batches")
     #expect(metrics.map(\.epsilon) == expected.metrics.map(\.epsilon), "\(what): epsilon by step")
     let losses = Mismatch.between(
       metrics.map { $0.loss ?? 0 }, expected.metrics.map { $0.loss ?? 0 }, relative: 1e-4, absolute: 0, of: "loss of step")

@@ -15,7 +15,9 @@ struct ClusterTests {
   ]
 
   @Test(arguments: ["ghost", "hooks"], shardings)
-  func sixRanksOnThreeHostsTrainAsOne(mode: String, sharding: (shard: String, noise: String, used: String, placement: String)) throws {
+  func sixRanksOnThreeHostsTrainAsOne(
+    mode: String, sharding: (shard: String, noise: String, used: String, placement: String)
+  ) throws {
     let options = "--mode \(mode) --shard \(sharding.shard) --noise \(sharding.noise)"
     let run = try ClusterRun(options, ranks: 6)
     #expect(run.description.ranks == 6)
@@ -59,8 +61,9 @@ struct ClusterTests {
     for host in PretendCluster.hosts.dropLast() { try PretendCluster.execute("cp", PretendCluster.records, name, on: host) }
     let directory = try TemporaryDirectory()
     let outcome = try PretendCluster.run(
-      "dp-mpirun", "train --steps 1 --noise-multiplier 1 --data \(name) --output \(directory.path)/run".split(separator: " ").map(String.init),
-      ranks: 6, timeout: .seconds(30))
+      "dp-mpirun",
+      PretendCluster.words("train --steps 1 --noise-multiplier 1 --data \(name) --output \(directory.path)/run"), ranks: 6,
+      timeout: .seconds(30))
     #expect(!outcome.timedOut)
     #expect(outcome.status == ExitStatus.refused, "\(outcome.standardError)")
     #expect(outcome.errorLines.count == 1, "\(outcome.standardError)")
@@ -75,8 +78,8 @@ struct ClusterTests {
 
   @Test func memoryOverHostsIsOneReport() throws {
     let outcome = try PretendCluster.run(
-      "dp-mpirun", "memory --modes ghost --shards none,node --microbatches 1 --seq-lens 8 --steps 1 --json".split(separator: " ").map(String.init),
-      ranks: 6)
+      "dp-mpirun",
+      PretendCluster.words("memory --modes ghost --shards none,node --microbatches 1 --seq-lens 8 --steps 1 --json"), ranks: 6)
     try #require(outcome.status == 0, "\(outcome.standardError)")
     let decoder = JSONDecoder()
     decoder.keyDecodingStrategy = .convertFromSnakeCase

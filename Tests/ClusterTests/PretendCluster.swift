@@ -9,11 +9,16 @@ enum PretendCluster {
   /// Set by `scripts/cluster-test` (`make cluster-test`); by hand these tests have no hosts to run on.
   static var isUp: Bool { ProcessInfo.processInfo.environment["DP_MPIRUN_CLUSTER_TESTS"] != nil }
 
-  private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+  /// The root of the repository.
+  private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent()
   private static let script = MPILauncher(executable: root.appending(path: "scripts/cluster"))
 
   /// 43 records of up to 64 targets.
   static let records = root.appending(path: "Tests/Fixtures/gpt2-tiny/records.txt").path(percentEncoded: false)
+
+  /// Options that hold no spaces.
+  static func words(_ options: String) -> [String] { options.split(separator: " ").map(String.init) }
 
   /// Starts a built program by mpirun on node1.
   ///
