@@ -36,8 +36,8 @@ package struct ModelStateExchange {
 
   /// Collective over the job.
   package init(_ plan: ShardPlan, parameterCount: Int, environment: MPIEnvironment) throws {
-    // A plan for one rank alone would have every rank draw the noise.
-    precondition(plan.rankCount == environment.world.size, "\(environment.world.size) ranks by a plan for \(plan.rankCount)")
+    // By a plan for rank 0, or for one rank alone, every rank would draw all of the noise.
+    precondition(plan.rank == environment.world.rank, "rank \(environment.world.rank) by the plan of rank \(plan.rank)")
     self.plan = plan
     world = environment.world
     node = environment.node
