@@ -49,9 +49,9 @@ package struct ModelStateExchange {
     windows = try NodeWindows(plan, parameterCount: parameterCount, node: node)
   }
 
-  /// Microbatches that this rank has to run: where ranks share a sum, as many as the rank of its node that has the most.
+  /// Microbatches that this rank has to run: where ranks meet layer by layer, as many as the rank of its node that has the most.
   package func agreedMicrobatchCount(_ count: Int) throws -> Int {
-    plan.sharding == .node ? try node.allreduceMax(count) : count
+    plan.exchangesByLayer ? try node.allreduceMax(count) : count
   }
 
   /// Sums over the ranks what each has summed over its records. Then every rank has the sum of the elements that it updates.
