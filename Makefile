@@ -6,7 +6,7 @@ export OMPI_ALLOW_RUN_AS_ROOT := 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
 RANKS := 4
 
-.PHONY: all setup build run test bench format clean
+.PHONY: all setup build run test cluster-test bench format clean
 
 all: build
 
@@ -24,7 +24,13 @@ run: build
 test: setup
 	scripts/check-layers
 	$(BUILD) --build-tests
-	swift test -c release --skip-build
+	swift test -c release --skip-build --skip '^ClusterTests\.'
+	scripts/cluster-test --if-possible
+
+# Training over TCP on three pretend hosts: needs root.
+cluster-test: setup
+	$(BUILD) --build-tests
+	scripts/cluster-test
 
 bench: setup
 	@echo "see Benchmarks/README.md"

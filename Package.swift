@@ -55,6 +55,7 @@ let package = Package(
     .testTarget(name: "DistEngineModelFileTests", dependencies: ["DistEngine", "TestSupport"]),
     .testTarget(name: "DistEngineTests", dependencies: ["DistEngine", "PrivacyAccounting", "TestSupport"]),
     .testTarget(name: "CommandLineTests", dependencies: ["DistEngine", "TestSupport"]),
+    .testTarget(name: "ClusterTests", dependencies: ["DistEngine", "TestSupport"]),
 
     // Benchmarks: how each figure of docs/performance.md is made.
     .executableTarget(name: "kernel-benchmarks", dependencies: ["CKernels", "DistEngine"], path: "Benchmarks/kernels"),

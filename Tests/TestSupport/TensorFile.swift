@@ -2,15 +2,15 @@ import DistEngine
 import Foundation
 
 /// The tensors of a safetensors file, in double.
-struct TensorFile {
-  struct Tensor {
-    let shape: [Int]
-    let values: [Double]
+package struct TensorFile {
+  package struct Tensor {
+    package let shape: [Int]
+    package let values: [Double]
   }
 
-  let tensors: [String: Tensor]
+  package let tensors: [String: Tensor]
 
-  init(_ path: String) throws {
+  package init(_ path: String) throws {
     let file = try SafetensorsFile(path: path)
     var tensors: [String: Tensor] = [:]
     for tensor in file.tensors {
@@ -21,16 +21,16 @@ struct TensorFile {
     self.tensors = tensors
   }
 
-  var names: [String] { tensors.keys.sorted() }
+  package var names: [String] { tensors.keys.sorted() }
 
-  subscript(name: String) -> [Double] { tensors[name]?.values ?? [] }
+  package subscript(name: String) -> [Double] { tensors[name]?.values ?? [] }
 
   /// All elements of some tensors, in canonical order.
-  func elements(of names: [String]? = nil) -> [Double] { (names ?? self.names).flatMap { self[$0] } }
+  package func elements(of names: [String]? = nil) -> [Double] { (names ?? self.names).flatMap { self[$0] } }
 }
 
 /// L2 norm of the difference, over that of `expected`.
-func relativeDistance(_ actual: [Double], _ expected: [Double]) -> Double {
+package func relativeDistance(_ actual: [Double], _ expected: [Double]) -> Double {
   guard actual.count == expected.count else { return .infinity }
   var (difference, size) = (0.0, 0.0)
   for (a, e) in zip(actual, expected) {

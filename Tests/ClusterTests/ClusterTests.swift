@@ -1,0 +1,97 @@
+import DistEngine
+import Foundation
+import TestSupport
+import Testing
+
+/// Three hosts over real TCP, pretended on one machine (scripts/cluster): one test after another, since they share its cores.
+@Suite(.serialized, .enabled(if: PretendCluster.isUp, "make cluster-test starts three hosts and runs this on them"))
+struct ClusterTests {
+  // MARK: Training
+
+  /// `--shard`, `--noise`, and the two that the run has to end up with.
+  static let shardings = [
+    ("none", "rank0", "none", "rank0"), ("none", "sharded", "none", "sharded"), ("optimizer", "sharded", "optimizer", "sharded"),
+    ("node", "auto", "node", "sharded"), ("auto", "auto", "node", "sharded"),
+  ]
+
+  @Test(arguments: ["ghost", "hooks"], shardings)
+  func sixRanksOnThreeHostsTrainAsOne(
+    mode: String, sharding: (shard: String, noise: String, used: String, placement: String)
+  ) throws {
+    let options = "--mode \(mode) --shard \(sharding.shard) --noise \(sharding.noise)"
+    let run = try ClusterRun(options, ranks: 6)
+    #expect(run.description.ranks == 6)
+    #expect(run.description.sharding == sharding.used && run.description.noisePlacement == sharding.placement, "\(options)")
+    run.expectHosts(PretendCluster.hosts, options)
+    try run.expectSame(options)
+  }
+
+  /// Slices are those of the host with the fewest ranks: a rank of the other owns none.
+  @Test(arguments: ["ghost", "hooks"]) func hostsWithUnequalNumbersOfRanksTrainAsOne(mode: String) throws {
+    let options = "--mode \(mode) --shard node"
+    let run = try ClusterRun(options, ranks: 3, hosts: "node1:2,node2:1")
+    #expect(run.description.ranks == 3 && run.description.sharding == "node")
+    run.expectHosts(["node1", "node2"], options)
+    try run.expectSame(options)
+  }
+
+  /// Ranks 0 and 3 on the first host, 1 and 4 on the second, 2 on the third.
+  @Test func ranksDealtOutByHostTrainAsOne() throws {
+    let options = "--shard node"
+    let run = try ClusterRun(options, ranks: 5, launcherOptions: ["--map-by", "node"])
+    #expect(run.description.ranks == 5 && run.description.sharding == "node")
+    run.expectHosts(PretendCluster.hosts, options)
+    try run.expectSame(options)
+  }
+
+  // MARK: Collectives
+
+  /// Also with hosts of unequal size, one of whose ranks own no slice.
+  @Test(arguments: [("collectives", 6), ("sharded-sums", 6), ("sharded-sums", 5)])
+  func collectivesHaveTheirClosedFormsOverHosts(scenario: String, ranks: Int) throws {
+    let outcome = try PretendCluster.run("MPIChecks", [scenario], ranks: ranks)
+    #expect(outcome.status == 0, "\(outcome.standardError)")
+    #expect(outcome.outputLines.filter { !$0.hasPrefix("ok ") } == [])
+    #expect(outcome.outputLines.count > 40)
+  }
+
+  // MARK: Faults
+
+  /// /dev/shm is each host's own: the third one lacks the file.
+  @Test func aFileThatOneHostLacksIsOneLineAndNoHang() throws {
+    let name = "/dev/shm/records-\(UUID().uuidString).txt"
+    for host in PretendCluster.hosts.dropLast() { try PretendCluster.execute("cp", PretendCluster.records, name, on: host) }
+    let directory = try TemporaryDirectory()
+    let outcome = try PretendCluster.run(
+      "dp-mpirun",
+      PretendCluster.words("train --steps 1 --noise-multiplier 1 --data \(name) --output \(directory.path)/run"), ranks: 6,
+      timeout: .seconds(30))
+    #expect(!outcome.timedOut)
+    #expect(outcome.status == ExitStatus.refused, "\(outcome.standardError)")
+    #expect(outcome.errorLines.count == 1, "\(outcome.standardError)")
+    let line = outcome.errorLines.first ?? ""
+    #expect(line.contains("on node3") && line.contains(name) && line.contains("No such file"), "\(line)")
+    #expect(outcome.standardOutput == "")
+    #expect(!FileManager.default.fileExists(atPath: "\(directory.path)/run/run.json"))
+    for host in PretendCluster.hosts.dropLast() { try PretendCluster.execute("rm", name, on: host) }
+  }
+
+  // MARK: Memory
+
+  @Test func memoryOverHostsIsOneReport() throws {
+    let outcome = try PretendCluster.run(
+      "dp-mpirun",
+      PretendCluster.words("memory --modes ghost --shards none,node --microbatches 1 --seq-lens 8 --steps 1 --json"), ranks: 6)
+    try #require(outcome.status == 0, "\(outcome.standardError)")
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    let report = try decoder.decode(MemoryReport.self, from: Data(outcome.standardOutput.utf8))
+    #expect(report.records.map(\.outcome) == [.measured, .measured])
+    for record in report.records {
+      #expect(record.byNode.map(\.hosts) == PretendCluster.hosts.map { [$0] })
+      #expect(record.byNode.map(\.ranks) == [2, 2, 2])
+      #expect(record.byRank.map(\.host) == PretendCluster.hosts.flatMap { [$0, $0] })
+      #expect(record.total.hosts == PretendCluster.hosts && record.total.ranks == 6)
+    }
+  }
+}
