@@ -47,8 +47,6 @@ func random(_ count: Int, spread: Float = 1) -> AlignedBuffer<Float> {
   return buffer
 }
 
-MatrixProducts.setThreadCount(1)
-
 // MARK: The machine
 
 let large = 16 << 20
@@ -84,7 +82,7 @@ for (place, rows) in [("cache", 128), ("memory", 16384)] {
     ck_layer_norm_backward(rows, width, a.base, d.base, rstd.base, ones.base, c.base, c.base)
   }
   report("layer norm gradient (\(place))", elements: count, bytesPerElement: 8) {
-    ck_layer_norm_gradient(rows, width, a.base, d.base, rstd.base, rstd.base, ones.base, bias.base)
+    ck_layer_norm_gradient(rows, width, a.base, d.base, width, rstd.base, rstd.base, ones.base, bias.base)
   }
   report("column sums (\(place))", elements: count, bytesPerElement: 4) {
     ck_column_sums(rows, width, a.base, width, rstd.base, bias.base)
@@ -101,7 +99,7 @@ for (place, rows) in [("cache", 128), ("memory", 16384)] {
   report("dot product (\(place))", elements: count, bytesPerElement: 8) { _ = ck_dot(count, a.base, d.base) }
   let index = (0..<rows).map { _ in Int32.random(in: 0..<1024) }
   report("scatter add (\(place))", elements: count, bytesPerElement: 12) {
-    ck_scatter_add(rows, width, index, nil, a.base, 0, rows, c.base)
+    ck_scatter_add(rows, width, index, nil, a.base, 0, rows, c.base, width)
   }
   report("head dots, D 64 (\(place))", elements: count, bytesPerElement: 8) {
     ck_head_dots(rows, 12, 64, a.base, width, d.base, width, c.base, 12)

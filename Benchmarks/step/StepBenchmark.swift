@@ -14,7 +14,8 @@ struct StepBenchmark: ParsableCommand {
   @Option(help: "Targets of a record.") var seqLen = 512
   @Option(help: "Examples processed at a time (default: auto).") var microbatch: Int?
   @Option(help: "none or blocks, separated by commas: each for every mode, they alternate too.") var recompute = "none"
-  @Option(help: "Timed steps of each mode, after one that isn't.") var steps = 3
+  @Option(help: "Threads, separated by commas: they alternate too.") var threads = "1"
+  @Option(help: "Timed steps of each combination, after one that isn't.") var steps = 3
 
   mutating func run() throws {
     guard let preset = ModelPreset(rawValue: model), let clipping = Clipping(rawValue: clipping) else {
@@ -30,17 +31,24 @@ struct StepBenchmark: ParsableCommand {
       guard let recomputation = Recomputation(rawValue: String(name)) else { throw ValidationError("no recomputation \(name)") }
       return recomputation
     }
+    let teams = try threads.split(separator: ",").map { number -> ThreadTeam in
+      guard let count = Int(number), count >= 1 else { throw ValidationError("no number of threads: \(number)") }
+      return ThreadTeam(count: count)
+    }
     var runs = try modes.flatMap { mode in
       try recomputations.map {
         try FixedBatchRun(
-          model: shape, mode: mode, clipping: clipping, microbatch: microbatch, recompute: $0, dataset: dataset)
+          model: shape, mode: mode, clipping: clipping, microbatch: microbatch, recompute: $0, dataset: dataset,
+          threads: teams.map(\.count).max() ?? 1)
       }
     }
-    var seconds = [[Double]](repeating: [], count: runs.count)
+    // By mode, and within a mode by team.
+    let combinations = runs.indices.flatMap { run in teams.map { (run: run, team: $0) } }
+    var seconds = [[Double]](repeating: [], count: combinations.count)
     var sgemm: [Double] = []
     for round in 0...steps {
-      for index in runs.indices {
-        let time = try runs[index].step(round)
+      for (index, (run, team)) in combinations.enumerated() {
+        let time = try runs[run].step(round, team: team)
         if round > 0 { seconds[index].append(time) }
       }
       sgemm.append(SgemmRate.measure(rows: 512, inner: shape.width, columns: 4 * shape.width))
@@ -50,14 +58,15 @@ struct StepBenchmark: ParsableCommand {
     let flops = Double(batch) * shape.trainingFlops(targets: seqLen)
     let line = { (values: [String]) in print(values.joined(separator: "\t")) }
     print("\(model), batch \(batch), T \(seqLen), \(shape.parameterCount) parameters; sgemm \(Int(rate / 1e9)) GFLOP/s, one thread")
-    line(["mode", "recompute", "s/step", "tokens/s", "of sgemm's rate", "to the first", "planned MB"])
+    line(["mode", "recompute", "threads", "s/step", "fastest", "tokens/s", "of sgemm's rate", "to the first", "planned MB"])
     let median = seconds.map { $0.sorted()[$0.count / 2] }
-    for (index, run) in runs.enumerated() {
+    for (index, (run, team)) in combinations.enumerated() {
       line([
-        run.mode.rawValue, run.recompute.rawValue, String(format: "%.3f", median[index]),
-        String(format: "%.0f", tokens / median[index]),
-        String(format: "%.2f", flops / rate / median[index]), String(format: "%.3f", median[index] / median[0]),
-        String(format: "%.0f", Double(run.plannedBytes) / Double(MemoryMeter.megabyte)),
+        runs[run].mode.rawValue, runs[run].recompute.rawValue, "\(team.count)", String(format: "%.3f", median[index]),
+        String(format: "%.3f", seconds[index].min()!), String(format: "%.0f", tokens / median[index]),
+        String(format: "%.2f", flops / rate / median[index] / Double(team.count)),
+        String(format: "%.3f", median[index] / median[0]),
+        String(format: "%.0f", Double(runs[run].plannedBytes) / Double(MemoryMeter.megabyte)),
       ])
     }
     print("peak of this process, all modes together: \(MemoryMeter.peakResidentBytes / MemoryMeter.megabyte) MB")

@@ -83,7 +83,7 @@ CK_KERNEL void ck_column_sums(size_t rows, size_t p, const float *g, size_t ldg,
   }
 }
 
-CK_KERNEL void ck_layer_norm_gradient(size_t rows, size_t d, const float *dy, const float *normalized,
+CK_KERNEL void ck_layer_norm_gradient(size_t rows, size_t d, const float *dy, const float *normalized, size_t ld,
                                       const float *gain_weights, const float *bias_weights, float *dgain, float *dbias) {
   double gain_strip[STRIP], bias_strip[STRIP];
   for (size_t start = 0; start < d; start += STRIP) {
@@ -96,11 +96,11 @@ CK_KERNEL void ck_layer_norm_gradient(size_t rows, size_t d, const float *dy, co
       Group group;
       for (size_t next = chunk; next < end;) {
         const int count = next_group(&group, end, gain_weights, &next);
-        add_group_of_products(width, dy + start, normalized + start, d, &group, count, gain_strip);
+        add_group_of_products(width, dy + start, normalized + start, ld, &group, count, gain_strip);
       }
       for (size_t next = chunk; next < end;) {
         const int count = next_group(&group, end, bias_weights, &next);
-        add_group(width, dy + start, d, &group, count, bias_strip);
+        add_group(width, dy + start, ld, &group, count, bias_strip);
       }
     }
     add_to_floats(width, gain_strip, dgain + start);

@@ -77,12 +77,15 @@ struct ClippingOptions: ParsableArguments {
 
   @Option(help: "blocks: keep only the blocks' inputs, compute their activations again. Less memory, more time, the same result.")
   var recompute = Recomputation.none
+  @Option(help: "Threads of a rank; auto: one for each core that the rank was given.")
+  var threads = Automatic.auto
 
   func apply(to configuration: inout TrainingConfiguration) {
     configuration.clipping = clipping
     configuration.maxGradNorm = maxGradNorm
     configuration.performance.microbatch = microbatch.number
     configuration.performance.recompute = recompute
+    configuration.performance.threads = threads.number
   }
 }
 

@@ -18,10 +18,10 @@ struct TrainingConsole: TrainingObserver {
   }
 
   mutating func didStart(_ overview: TrainingOverview) {
-    let nodes = overview.hosts.count
+    let (nodes, threads) = (overview.hosts.count, overview.threads[0])
     say(
       "\(overview.mode.rawValue): \(overview.parameters) parameters, \(overview.ranks) rank\(overview.ranks == 1 ? "" : "s") on "
-        + "\(nodes) node\(nodes == 1 ? "" : "s"), \(overview.usableCores) core\(overview.usableCores == 1 ? "" : "s") usable by rank 0, "
+        + "\(nodes) node\(nodes == 1 ? "" : "s"), \(threads) thread\(threads == 1 ? "" : "s") on \(overview.usableCores) core\(overview.usableCores == 1 ? "" : "s") usable by rank 0, "
         + "\((Double(overview.plannedBytes) / Double(MemoryMeter.megabyte)).formatted(digits: 0)) MB planned a rank")
     say(
       "\(overview.trainingRecords) training records, \(overview.evaluationRecords) held out, longest \(overview.longestRecord) "

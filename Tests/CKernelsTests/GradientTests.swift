@@ -41,7 +41,7 @@ struct GradientTests {
     ck_layer_norm(rows, d, x, d, Float(epsilon), &normalized, &rstd)
     ck_layer_norm_backward(rows, d, dy, normalized, rstd, gain, zeros, &dx)
     var dgain = [Float](repeating: 0, count: d), dbias = dgain
-    ck_layer_norm_gradient(rows, d, dy, normalized, nil, nil, &dgain, &dbias)
+    ck_layer_norm_gradient(rows, d, dy, normalized, d, nil, nil, &dgain, &dbias)
 
     for (actual, expected, name) in [
       (dx, differences(x.doubles) { loss($0, gain.doubles, bias.doubles) }, "dx"),

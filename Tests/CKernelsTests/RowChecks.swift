@@ -53,7 +53,7 @@ extension KernelCheck {
         let biasWeights = weights.map { GuardedFloats($0.map { 2 * $0 }) }
         let dgain = GuardedFloats(before), dbias = GuardedFloats(before)
         ck_layer_norm_gradient(
-          shape.rows, shape.columns, input.base, x.base, gainWeights?.base, biasWeights?.base, dgain.base, dbias.base)
+          shape.rows, shape.columns, input.base, x.base, shape.columns, gainWeights?.base, biasWeights?.base, dgain.base, dbias.base)
         let sums = NaiveKernels.layerNormGradient(
           dy: input.values.doubles, normalized: normalized.doubles, gainWeights: weights?.doubles,
           biasWeights: weights?.doubles.map { 2 * $0 }, rows: shape.rows, d: shape.columns)
@@ -135,7 +135,7 @@ extension KernelCheck {
         let g = random.floats(shape.count)
         let values = weights.map { shape.poisoned(g, $0) } ?? g
         let table = GuardedFloats(before), w = weights.map(GuardedFloats.init)
-        ck_scatter_add(shape.rows, shape.columns, index, w?.base, values, 0, 5, table.base)
+        ck_scatter_add(shape.rows, shape.columns, index, w?.base, values, 0, 5, table.base, shape.columns)
         var expected = before.doubles
         for r in 0..<shape.rows where weights?[r] != 0 {
           for j in 0..<shape.columns {

@@ -131,7 +131,7 @@ extension LaunchedProgramTests {
         (["--microbatches", "2,1,2"], ExitStatus.usage, ["--microbatches 2,1,2", "twice"]),
         (["--seq-lens", "x"], ExitStatus.usage, ["--seq-lens x", "numbers"]),
         (["--seq-lens", "8,257"], ExitStatus.usage, ["--seq-lens 257", "256", "tiny"]),
-        (["--shards", "none,node"], ExitStatus.usage, ["--shards none,node", "none"]),
+        (["--shards", "none,half"], ExitStatus.usage, ["--shards half", "none"]),
         (["--steps", "0"], ExitStatus.usage, ["--steps 0"]),
         (["--memory-budget", "0"], ExitStatus.usage, ["--memory-budget 0"]),
         (["--models", "tiny,gigantic"], ExitStatus.refused, ["gigantic", "tiny"]),

@@ -48,10 +48,26 @@ import Testing
 
 @Suite struct ProcessorAffinityTests {
   @Test(
-    arguments: [("0-3,8,10-11", 7), ("\t0\n", 1), ("0-127", 128), ("", 0), ("x", nil), ("3-1", nil), ("1-2-3", nil)]
-      as [(String, Int?)])
-  func coresOfAList(list: String, expected: Int?) {
-    #expect(ProcessorAffinity.count(ofList: list) == expected)
+    arguments: [
+      ("0-3,8,10-11", [0, 1, 2, 3, 8, 10, 11]), ("\t0\n", [0]), ("0-127", Array(0...127)), ("", []), ("x", nil), ("3-1", nil),
+      ("1-2-3", nil),
+    ] as [(String, [Int]?)])
+  func coresOfAList(list: String, expected: [Int]?) {
+    #expect(ProcessorAffinity.cores(ofList: list) == expected)
+  }
+
+  @Test(
+    arguments: [
+      ([[0, 1, 2, 3]], [4]),  // alone
+      ([[0], [1]], [1, 1]),  // bound
+      ([[0, 1], [2, 3, 4]], [2, 3]),
+      ([[0, 1, 2, 3], [0, 1, 2, 3]], [2, 2]),  // unbound
+      ([[0, 1, 2], [0, 1, 2], [0, 1, 2]], [1, 1, 1]),
+      ([[0, 1], [0, 1], [0, 1], [0, 1]], [1, 1, 1, 1]),  // more ranks than cores
+      ([[0, 1, 2, 3], [0, 1], [4]], [3, 1, 1]),  // overlapping
+    ] as [([[Int]], [Int])])
+  func ranksShareTheCoresThatTheyHaveInCommon(ranks: [[Int]], expected: [Int]) {
+    #expect(ranks.indices.map { ProcessorAffinity.fairShare(of: $0, among: ranks) } == expected)
   }
 
   @Test func ownCores() {

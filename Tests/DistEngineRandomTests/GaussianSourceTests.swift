@@ -19,6 +19,19 @@ struct GaussianSourceTests {
     Statistics.kolmogorovSmirnov(x, Statistics.standardNormalDistribution) < 2.7
   }
 
+  /// Noise is a function of key, step and element: threads share it as ranks do, bit for bit.
+  @Test(arguments: [0..<0, 3..<4, 0..<16_384, 0..<16_383, 7..<70_001, 4096..<40_960]) func theSameForAnyNumberOfThreads(elements: Range<Int>) {
+    let source = GaussianSource(Self.key.subKey(for: .noise))
+    let noise = { () -> [UInt32] in
+      let values = GuardedFloats(repeating: 0.25, count: elements.count)
+      source.add(step: 9, elements: elements, scale: 1.5, to: values.elements)
+      #expect(values.sentinelsAreIntact)
+      return values.values.map(\.bitPattern)
+    }
+    let expected = noise()
+    for threads in 2...4 { #expect(ThreadTeam(count: threads).use(noise) == expected, "\(threads) threads") }
+  }
+
   @Test func momentsAndDistributionAreThoseOfAStandardNormal() {
     #expect(momentsAreRight(Self.normals))
     #expect(distributionIsRight(Self.normals))

@@ -112,6 +112,29 @@ import Testing
     }
   }
 
+  /// Every thread has scratch of its own, and nothing else grows with their number.
+  @Test func threadsCostScratchAlone() {
+    for (mode, examples) in [(TrainingMode.standard, 1), (.ghost, 1), (.ghost, 8), (.hooks, 8)] {
+      let plan = { (threads: Int) in
+        ReplicaPlan(
+          model: ModelPreset.small.configuration, mode: mode,
+          capacity: Microbatch.Capacity(examples: examples, rows: examples * 64, positions: 64), optimizer: nil,
+          threads: threads
+        ).memory
+      }
+      let (one, four) = (plan(1).buffers, plan(4).buffers)
+      #expect(one.map(\.name) == four.map(\.name))
+      let grown = zip(one, four).filter { $0.byteCount != $1.byteCount }
+      #expect(grown.allSatisfy { $1.byteCount == 4 * $0.byteCount })
+      let scratch = ["attention scores", "attention score gradients", "key gradient", "value gradient"]
+      let norms = [
+        "Gram matrix of inputs", "Gram matrix of output gradients", "strip of one example's gradient", "column sums",
+        "last position by token", "previous position",
+      ]
+      #expect(grown.map(\.0.name) == scratch + (mode == .ghost && examples > 1 ? norms : []), "\(mode), \(examples)")
+    }
+  }
+
   /// No buffer of a ghost plan is b examples' gradients of a layer in disguise.
   @Test func noGhostBufferHoldsTheMicrobatchsGradientsOfALayer() throws {
     for clipping in Clipping.allCases {

@@ -42,14 +42,14 @@ enum SmallModels {
 
   static func replica(
     _ mode: TrainingMode, _ model: ModelConfiguration, clipping: Clipping = .flat, maxGradNorm: Double = 1,
-    microbatch: Int = 4, positions: Int = 24, rows: Int? = nil, recompute: Recomputation = .none,
+    microbatch: Int = 4, positions: Int = 24, rows: Int? = nil, recompute: Recomputation = .none, threads: Int = 1,
     choices: ReplicaPlan.Choices = .init(), norms: NormChoice = .always(.gram)
   ) throws -> ModelReplica {
     let replica = try ModelReplica(
       ReplicaPlan(
         model: model, mode: mode, clipping: clipping, maxGradNorm: maxGradNorm,
         capacity: Microbatch.Capacity(examples: microbatch, rows: rows ?? microbatch * positions, positions: positions),
-        recompute: recompute, optimizer: nil, choices: choices), norms: norms)
+        recompute: recompute, optimizer: nil, threads: threads, choices: choices), norms: norms)
     fill(replica.parameters, model)
     return replica
   }

@@ -27,8 +27,9 @@ void ck_scale_shift(size_t rows, size_t d, const float *normalized, const float 
 void ck_layer_norm_backward(size_t rows, size_t d, const float *dy, const float *normalized, const float *rstd,
                             const float *gain, const float *residual_in, float *residual_out);
 // dgain[d] += sum_r w_r * dy[r,:] * normalized[r,:]; dbias[d] += sum_r w_r * dy[r,:]. Weights may be NULL (1);
-// gain and bias have weights of their own because per-layer clipping groups them apart. Adds.
-void ck_layer_norm_gradient(size_t rows, size_t d, const float *dy, const float *normalized,
+// gain and bias have weights of their own because per-layer clipping groups them apart. Rows of dy and normalized are ld apart,
+// so that a thread can take some of the columns. Adds.
+void ck_layer_norm_gradient(size_t rows, size_t d, const float *dy, const float *normalized, size_t ld,
                             const float *gain_weights, const float *bias_weights, float *dgain, float *dbias);
 
 // ---- Elementwise and rows -----------------------------------------------------------------------------------
@@ -58,9 +59,10 @@ void ck_add_scaled(size_t n, float alpha, const float *x, float *y);
 // x[r,:] = token_table[tokens[r],:] + position_table[positions[r],:]. Writes.
 void ck_embed(size_t rows, size_t d, const int32_t *tokens, const int32_t *positions,
               const float *token_table, const float *position_table, float *x);
-// table[index[r] - first_row,:] += w_r * g[r,:] where that is one of the table's rows; weights may be NULL (1). Adds.
+// table[index[r] - first_row,:] += w_r * g[r,:] where that is one of the table's rows; weights may be NULL (1). Rows of g and of table
+// are ld apart, so that a thread can take some of the columns. Adds.
 void ck_scatter_add(size_t rows, size_t d, const int32_t *index, const float *weights, const float *g, size_t first_row,
-                    size_t table_rows, float *table);
+                    size_t table_rows, float *table, size_t ld);
 
 // ---- Causal attention, one head, one block of queries ---------------------------------------------------------
 // Query m (0 <= m < rows) of the block sees keys 0 ... first + m, of `columns` >= first + rows in the block's score matrix.

@@ -1,7 +1,9 @@
 import CKernels
 
-/// The typed face of `CKernels`: shapes are checked here, once per call. What each kernel computes, and whether it
-/// writes or adds, stands in `CKernels.h`.
+/// The typed face of `CKernels`: shapes are checked here, once per call, and the work is split over the current ``ThreadTeam``. What each
+/// kernel computes, and whether it writes or adds, stands in `CKernels.h`.
+///
+/// Kernels that sum over rows are split by columns, so that every sum is one thread's; sums of all elements add up the threads' parts.
 package enum RowKernels {
   // MARK: Layer normalisation
 
@@ -9,15 +11,20 @@ package enum RowKernels {
   package static func layerNorm(_ x: Matrix, epsilon: Float, normalized: Matrix, rstd: Vector) {
     precondition(normalized.rows == x.rows && normalized.columns == x.columns && normalized.isContiguous)
     precondition(rstd.count >= x.rows)
-    ck_layer_norm(x.rows, x.columns, x.base, x.stride, epsilon, normalized.base, rstd.baseAddress)
+    splitRows(of: x) { r in
+      ck_layer_norm(
+        r.count, x.columns, x.row(r), x.stride, epsilon, normalized.row(r), rstd.element(r))
+    }
   }
 
   /// Writes `y[R,d] = rowScale · (gain · normalized + bias)`.
   package static func scaleShift(_ normalized: Matrix, gain: Vector, bias: Vector, rowScale: Vector? = nil, into y: Matrix) {
     precondition(y.rows == normalized.rows && y.columns == normalized.columns && y.isContiguous && normalized.isContiguous)
     precondition(gain.count == y.columns && bias.count == y.columns && (rowScale?.count ?? y.rows) >= y.rows)
-    ck_scale_shift(
-      y.rows, y.columns, normalized.base, gain.baseAddress, bias.baseAddress, rowScale?.baseAddress, y.base)
+    splitRows(of: y) { r in
+      ck_scale_shift(
+        r.count, y.columns, normalized.row(r), gain.baseAddress, bias.baseAddress, rowScale?.element(r), y.row(r))
+    }
   }
 
   /// Writes `residualOut[R,d] = residualIn +` the gradient at the layer norm's input; in place where both are the same.
@@ -28,8 +35,11 @@ package enum RowKernels {
       precondition(m.rows == dy.rows && m.columns == dy.columns && m.isContiguous)
     }
     precondition(dy.isContiguous && rstd.count >= dy.rows && gain.count == dy.columns)
-    ck_layer_norm_backward(
-      dy.rows, dy.columns, dy.base, normalized.base, rstd.baseAddress, gain.baseAddress, residualIn.base, residualOut.base)
+    splitRows(of: dy) { r in
+      ck_layer_norm_backward(
+        r.count, dy.columns, dy.row(r), normalized.row(r), rstd.element(r), gain.baseAddress, residualIn.row(r),
+        residualOut.row(r))
+    }
   }
 
   /// Adds to `gainGradient[d]` and `biasGradient[d]`, rows weighted.
@@ -40,9 +50,11 @@ package enum RowKernels {
     precondition(normalized.rows == dy.rows && normalized.columns == dy.columns && dy.isContiguous && normalized.isContiguous)
     precondition(gainGradient.count == dy.columns && biasGradient.count == dy.columns)
     precondition((gainWeights?.count ?? dy.rows) >= dy.rows && (biasWeights?.count ?? dy.rows) >= dy.rows)
-    ck_layer_norm_gradient(
-      dy.rows, dy.columns, dy.base, normalized.base, gainWeights?.baseAddress, biasWeights?.baseAddress,
-      gainGradient.baseAddress, biasGradient.baseAddress)
+    splitColumns(of: dy) { c in
+      ck_layer_norm_gradient(
+        dy.rows, c.count, dy.base + c.lowerBound, normalized.base + c.lowerBound, dy.columns, gainWeights?.baseAddress,
+        biasWeights?.baseAddress, gainGradient.element(c), biasGradient.element(c))
+    }
   }
 
   // MARK: Elementwise and rows
@@ -50,58 +62,79 @@ package enum RowKernels {
   /// Writes `bias[p]` into every row of `y[R,p]`.
   package static func fillRows(_ y: Matrix, with bias: Vector) {
     precondition(bias.count == y.columns)
-    ck_fill_rows(y.rows, y.columns, bias.baseAddress, y.base, y.stride)
+    splitRows(of: y) { r in ck_fill_rows(r.count, y.columns, bias.baseAddress, y.row(r), y.stride) }
   }
 
   /// Adds `bias[p]` to every row of `y[R,p]`.
   package static func addRows(_ y: Matrix, _ bias: Vector) {
     precondition(bias.count == y.columns)
-    ck_add_rows(y.rows, y.columns, bias.baseAddress, y.base, y.stride)
+    splitRows(of: y) { r in ck_add_rows(r.count, y.columns, bias.baseAddress, y.row(r), y.stride) }
   }
 
   /// Writes `y[r,:] = weights[r] · x[r,:]`; in place where both are the same.
   package static func scaleRows(_ x: Matrix, by weights: Vector, into y: Matrix) {
     precondition(y.rows == x.rows && y.columns == x.columns && weights.count >= x.rows)
-    ck_scale_rows(x.rows, x.columns, weights.baseAddress, x.base, x.stride, y.base, y.stride)
+    splitRows(of: x) { r in
+      ck_scale_rows(r.count, x.columns, weights.element(r), x.row(r), x.stride, y.row(r), y.stride)
+    }
   }
 
   /// Adds the (weighted) sum of the rows of `g[R,p]` to `sums[p]`.
   package static func addColumnSums(of g: Matrix, weights: Vector? = nil, to sums: Vector) {
     precondition(sums.count == g.columns && (weights?.count ?? g.rows) >= g.rows)
-    ck_column_sums(g.rows, g.columns, g.base, g.stride, weights?.baseAddress, sums.baseAddress)
+    splitColumns(of: g) { c in
+      ck_column_sums(g.rows, c.count, g.base + c.lowerBound, g.stride, weights?.baseAddress, sums.element(c))
+    }
   }
 
   /// Writes `y = gelu_new(x)`.
   package static func gelu(_ x: Vector, into y: Vector) {
     precondition(x.count == y.count)
-    ck_gelu(x.count, x.baseAddress, y.baseAddress)
+    splitElements(x.count) { i in ck_gelu(i.count, x.element(i), y.element(i)) }
   }
 
   /// Writes `dx = dy · gelu_new'(x)`; `dx` may be `x` or `dy`.
   package static func geluBackward(input x: Vector, outputGradient dy: Vector, into dx: Vector) {
     precondition(x.count == dy.count && x.count == dx.count)
-    ck_gelu_backward(x.count, x.baseAddress, dy.baseAddress, dx.baseAddress)
+    splitElements(x.count) { i in ck_gelu_backward(i.count, x.element(i), dy.element(i), dx.element(i)) }
+  }
+
+  /// Writes `value` into all of `x`.
+  package static func fill(_ x: Vector, with value: Float) {
+    splitElements(x.count) { i in Vector(rebasing: x[i]).update(repeating: value) }
   }
 
   // MARK: Sums of squares
 
-  package static func squaredNorm(_ x: Vector) -> Double { ck_squared_norm(x.count, x.baseAddress) }
+  package static func squaredNorm(_ x: Vector) -> Double {
+    ThreadTeam.current.sum(x.count, smallest: smallestPart) { i in ck_squared_norm(i.count, x.element(i)) }
+  }
 
   package static func dot(_ x: Vector, _ y: Vector) -> Double {
     precondition(x.count == y.count)
-    return ck_dot(x.count, x.baseAddress, y.baseAddress)
+    return ThreadTeam.current.sum(x.count, smallest: smallestPart) { i in ck_dot(i.count, x.element(i), y.element(i)) }
   }
 
   /// `⟨A, G⟩` of symmetric `[n,n]` matrices of which the lower triangles are filled.
   package static func symmetricInnerProduct(_ a: Matrix, _ g: Matrix) -> Double {
     precondition(a.rows == a.columns && g.rows == a.rows && g.columns == a.columns)
-    return ck_symmetric_inner_product(a.rows, a.base, a.stride, g.base, g.stride)
+    let n = a.rows
+    let team = ThreadTeam.current
+    let bands = team.parts(of: n * n / 2, smallest: smallestPart)
+    if bands <= 1 { return ck_symmetric_inner_product(n, a.base, a.stride, g.base, g.stride) }
+    return team.sum(bands, smallest: 1) { band in
+      let rows = Triangle.band(band.lowerBound, of: bands, rows: n, alignment: 1)
+      let left = rows.lowerBound
+      let below = rows.reduce(0.0) { $0 + ck_dot(left, a.base + $1 * a.stride, g.base + $1 * g.stride) }
+      return 2 * below
+        + ck_symmetric_inner_product(rows.count, a.row(rows) + left, a.stride, g.row(rows) + left, g.stride)
+    }
   }
 
   /// Adds `alpha · x` to `y`.
   package static func addScaled(_ x: Vector, by alpha: Float, to y: Vector) {
     precondition(x.count == y.count)
-    ck_add_scaled(x.count, alpha, x.baseAddress, y.baseAddress)
+    splitElements(x.count) { i in ck_add_scaled(i.count, alpha, x.element(i), y.element(i)) }
   }
 
   // MARK: Embeddings
@@ -113,8 +146,10 @@ package enum RowKernels {
   ) {
     precondition(tokens.count == x.rows && positions.count == x.rows && x.isContiguous)
     precondition(tokenTable.columns == x.columns && positionTable.columns == x.columns)
-    ck_embed(
-      x.rows, x.columns, tokens.baseAddress, positions.baseAddress, tokenTable.base, positionTable.base, x.base)
+    splitRows(of: x) { r in
+      ck_embed(
+        r.count, x.columns, tokens.element(r), positions.element(r), tokenTable.base, positionTable.base, x.row(r))
+    }
   }
 
   /// Adds `weights[r] · g[r,:]` to row `index[r]` of a table, of which `part` holds the rows from `firstRow` on; what belongs to other rows
@@ -124,8 +159,12 @@ package enum RowKernels {
   ) {
     precondition(index.count == g.rows && g.columns == part.columns && g.isContiguous && part.isContiguous)
     precondition((weights?.count ?? g.rows) >= g.rows && firstRow >= 0)
-    ck_scatter_add(
-      g.rows, g.columns, index.baseAddress, weights?.baseAddress, g.base, firstRow, part.rows, part.base)
+    // Rows may share a row of the table, columns don't.
+    splitColumns(of: g) { c in
+      ck_scatter_add(
+        g.rows, c.count, index.baseAddress, weights?.baseAddress, g.base + c.lowerBound, firstRow, part.rows,
+        part.base + c.lowerBound, g.columns)
+    }
   }
 
   // MARK: Softmax and cross-entropy
@@ -135,9 +174,10 @@ package enum RowKernels {
     logits: Matrix, targets: UnsafeBufferPointer<Int32>, rowScale: Vector, losses: UnsafeMutableBufferPointer<Double>
   ) {
     precondition(targets.count == logits.rows && rowScale.count >= logits.rows && losses.count >= logits.rows)
-    ck_cross_entropy(
-      logits.rows, logits.columns, logits.base, logits.stride, targets.baseAddress, rowScale.baseAddress,
-      losses.baseAddress)
+    splitRows(of: logits) { r in
+      ck_cross_entropy(
+        r.count, logits.columns, logits.row(r), logits.stride, targets.element(r), rowScale.element(r), losses.element(r))
+    }
   }
 
   /// Writes `losses` alone.
@@ -145,18 +185,22 @@ package enum RowKernels {
     logits: Matrix, targets: UnsafeBufferPointer<Int32>, losses: UnsafeMutableBufferPointer<Double>
   ) {
     precondition(targets.count == logits.rows && losses.count >= logits.rows)
-    ck_cross_entropy_losses(
-      logits.rows, logits.columns, logits.base, logits.stride, targets.baseAddress, losses.baseAddress)
+    splitRows(of: logits) { r in
+      ck_cross_entropy_losses(
+        r.count, logits.columns, logits.row(r), logits.stride, targets.element(r), losses.element(r))
+    }
   }
 
-  // MARK: Causal attention
+  // MARK: Causal attention: a block of one head's scores is one thread's
 
   /// Writes `delta[r, head] = ⟨a[r, head·D…], b[r, head·D…]⟩`.
   package static func headDots(_ a: Matrix, _ b: Matrix, heads: Int, into delta: Matrix) {
     precondition(a.rows == b.rows && a.columns == b.columns && a.columns % heads == 0)
     precondition(delta.rows == a.rows && delta.columns == heads)
-    ck_head_dots(
-      a.rows, heads, a.columns / heads, a.base, a.stride, b.base, b.stride, delta.base, delta.stride)
+    splitRows(of: a) { r in
+      ck_head_dots(
+        r.count, heads, a.columns / heads, a.row(r), a.stride, b.row(r), b.stride, delta.row(r), delta.stride)
+    }
   }
 
   /// In place on `scores[rows, columns]`; query `m` of the block sees keys `0...first+m`. `logSumExp` is a column.
@@ -193,9 +237,11 @@ package enum RowKernels {
   ) {
     let n = parameters.count
     precondition(gradient.count == n && firstMoment.count == n && secondMoment.count == n)
-    ck_adamw(
-      n, parameters.baseAddress, gradient.baseAddress, gradientScale, firstMoment.baseAddress, secondMoment.baseAddress,
-      learningRate, beta1, beta2, epsilon, weightDecay, c1, c2)
+    splitElements(n) { i in
+      ck_adamw(
+        i.count, parameters.element(i), gradient.element(i), gradientScale, firstMoment.element(i), secondMoment.element(i),
+        learningRate, beta1, beta2, epsilon, weightDecay, c1, c2)
+    }
   }
 
   /// One SGD update; `velocity` is nil without momentum.
@@ -205,9 +251,11 @@ package enum RowKernels {
   ) {
     precondition(gradient.count == parameters.count && (velocity?.count ?? parameters.count) == parameters.count)
     precondition(momentum == 0 || velocity != nil, "momentum needs a velocity")
-    ck_sgd(
-      parameters.count, parameters.baseAddress, gradient.baseAddress, gradientScale, velocity?.baseAddress,
-      learningRate, momentum, weightDecay)
+    splitElements(parameters.count) { i in
+      ck_sgd(
+        i.count, parameters.element(i), gradient.element(i), gradientScale, velocity?.element(i), learningRate, momentum,
+        weightDecay)
+    }
   }
 
   /// Adds `scale · z` to `y`, `z` standard normals from pairs of 64-bit uniform words.
@@ -215,4 +263,40 @@ package enum RowKernels {
     precondition(words.count >= (y.count + 1) & ~1)
     ck_add_gaussians(y.count, words.baseAddress, scale, y.baseAddress)
   }
+}
+
+// MARK: Parts
+
+extension RowKernels {
+  /// Elements below which a part isn't worth a thread: some microseconds' work.
+  private static let smallestPart = 1 << 14
+  /// Parts of rows and vectors start where a vector register would, so that no element is computed otherwise than in one piece.
+  private static let alignment = 64
+
+  private static func splitElements(_ count: Int, _ body: (Range<Int>) -> Void) {
+    ThreadTeam.current.split(count, smallest: smallestPart, alignment: alignment, body)
+  }
+
+  private static func splitRows(of m: Matrix, _ body: (Range<Int>) -> Void) {
+    ThreadTeam.current.split(m.rows, smallest: smallestPart / max(1, m.columns), body)
+  }
+
+  private static func splitColumns(of m: Matrix, _ body: (Range<Int>) -> Void) {
+    ThreadTeam.current.split(
+      m.columns, smallest: max(alignment, smallestPart / max(1, m.rows)), alignment: alignment, body)
+  }
+}
+
+extension Matrix {
+  /// Where the first of some rows lies.
+  fileprivate func row(_ rows: Range<Int>) -> UnsafeMutablePointer<Float> { base + rows.lowerBound * stride }
+}
+
+extension UnsafeMutableBufferPointer {
+  /// Where the first of some elements lies.
+  fileprivate func element(_ range: Range<Int>) -> UnsafeMutablePointer<Element>? { baseAddress.map { $0 + range.lowerBound } }
+}
+
+extension UnsafeBufferPointer {
+  fileprivate func element(_ range: Range<Int>) -> UnsafePointer<Element>? { baseAddress.map { $0 + range.lowerBound } }
 }

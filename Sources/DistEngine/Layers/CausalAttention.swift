@@ -16,8 +16,9 @@ package struct CausalAttention {
   private var width: Int { heads * headWidth }
   private var scale: Float { 1 / Float(headWidth).squareRoot() }
 
-  /// Scratch: scores and their gradients `[block, T]`, a head's key and value gradients `[T, D]`, `[R, H]` products.
+  /// Scratch: for each thread scores and their gradients `[block, T]`, a head's key and value gradients `[T, D]`; `[R, H]` products.
   package struct Workspace {
+    let threads: Int
     let scores: Vector
     let scoreGradients: Vector
     let keyGradient: Vector
@@ -25,14 +26,29 @@ package struct CausalAttention {
     let delta: Vector
 
     package init(
-      scores: Vector, scoreGradients: Vector, keyGradient: Vector, valueGradient: Vector, delta: Vector
+      threads: Int, scores: Vector, scoreGradients: Vector, keyGradient: Vector, valueGradient: Vector, delta: Vector
     ) {
+      self.threads = threads
       self.scores = scores
       self.scoreGradients = scoreGradients
       self.keyGradient = keyGradient
       self.valueGradient = valueGradient
       self.delta = delta
     }
+
+    /// One thread's part of a buffer.
+    func part(_ buffer: Vector, thread: Int) -> UnsafeMutablePointer<Float> {
+      buffer.baseAddress! + buffer.count / threads * thread
+    }
+  }
+
+  /// Calls `body` for every head of every record: they have nothing to do with each other.
+  private func forEachHead(
+    of records: [Range<Int>], _ workspace: Workspace, _ body: (_ rows: Range<Int>, _ head: Int, _ thread: Int) -> Void
+  ) {
+    let team = ThreadTeam.current
+    precondition(team.count <= workspace.threads, "attention scratch of \(workspace.threads) threads for \(team.count)")
+    team.forEach(records.count * heads) { item, thread in body(records[item / heads], item % heads, thread) }
   }
 
   private struct Head {
@@ -48,21 +64,19 @@ package struct CausalAttention {
   package func forward(
     qkv: Matrix, records: [Range<Int>], output: Matrix, logSumExp: Matrix, workspace: Workspace
   ) {
-    for rows in records {
-      let (record, result, normalizers) = (qkv.rows(rows), output.rows(rows), logSumExp.rows(rows))
-      for h in 0..<heads {
-        let head = head(h, of: record)
-        for first in stride(from: 0, to: rows.count, by: Self.queryBlock) {
-          let block = first..<min(first + Self.queryBlock, rows.count)
-          let seen = 0..<block.upperBound
-          let scores = Matrix(workspace.scores.baseAddress!, rows: block.count, columns: seen.count)
-          MatrixProducts.multiply(.plain(head.queries.rows(block)), .transposed(head.keys.rows(seen)), into: scores)
-          RowKernels.causalSoftmax(
-            scores: scores, first: first, scale: scale, logSumExp: normalizers.rows(block).columns(h..<h + 1))
-          MatrixProducts.multiply(
-            .plain(scores), .plain(head.values.rows(seen)),
-            into: result.rows(block).columns(h * headWidth..<(h + 1) * headWidth))
-        }
+    forEachHead(of: records, workspace) { rows, h, thread in
+      let head = head(h, of: qkv.rows(rows))
+      let (result, normalizers) = (output.rows(rows), logSumExp.rows(rows))
+      for first in stride(from: 0, to: rows.count, by: Self.queryBlock) {
+        let block = first..<min(first + Self.queryBlock, rows.count)
+        let seen = 0..<block.upperBound
+        let scores = Matrix(workspace.part(workspace.scores, thread: thread), rows: block.count, columns: seen.count)
+        MatrixProducts.multiply(.plain(head.queries.rows(block)), .transposed(head.keys.rows(seen)), into: scores)
+        RowKernels.causalSoftmax(
+          scores: scores, first: first, scale: scale, logSumExp: normalizers.rows(block).columns(h..<h + 1))
+        MatrixProducts.multiply(
+          .plain(scores), .plain(head.values.rows(seen)),
+          into: result.rows(block).columns(h * headWidth..<(h + 1) * headWidth))
       }
     }
   }
@@ -73,31 +87,32 @@ package struct CausalAttention {
   ) {
     let delta = Matrix(workspace.delta.baseAddress!, rows: output.rows, columns: heads)
     RowKernels.headDots(outputGradient, output, heads: heads, into: delta)
-    for rows in records {
-      for h in 0..<heads {
-        backward(
-          head(h, of: qkv.rows(rows)),
-          outputGradient: outputGradient.rows(rows).columns(h * headWidth..<(h + 1) * headWidth),
-          logSumExp: logSumExp.rows(rows).columns(h..<h + 1), delta: delta.rows(rows).columns(h..<h + 1),
-          workspace: workspace)
-      }
+    forEachHead(of: records, workspace) { rows, h, thread in
+      backward(
+        head(h, of: qkv.rows(rows)),
+        outputGradient: outputGradient.rows(rows).columns(h * headWidth..<(h + 1) * headWidth),
+        logSumExp: logSumExp.rows(rows).columns(h..<h + 1), delta: delta.rows(rows).columns(h..<h + 1),
+        workspace: workspace, thread: thread)
     }
   }
 
   /// One record, one head. Blocks of queries run from the last to the first: the last one sees every key, so it writes the
   /// sums over queries that the others add to. A block's queries are replaced by their gradient when nothing needs them.
   private func backward(
-    _ head: Head, outputGradient: Matrix, logSumExp: Matrix, delta: Matrix, workspace: Workspace
+    _ head: Head, outputGradient: Matrix, logSumExp: Matrix, delta: Matrix, workspace: Workspace, thread: Int
   ) {
     let length = head.queries.rows
-    let keyGradient = Matrix(workspace.keyGradient.baseAddress!, rows: length, columns: headWidth)
-    let valueGradient = Matrix(workspace.valueGradient.baseAddress!, rows: length, columns: headWidth)
+    let scratch = { (buffer: Vector, rows: Int, columns: Int) in
+      Matrix(workspace.part(buffer, thread: thread), rows: rows, columns: columns)
+    }
+    let keyGradient = scratch(workspace.keyGradient, length, headWidth)
+    let valueGradient = scratch(workspace.valueGradient, length, headWidth)
     for first in stride(from: 0, to: length, by: Self.queryBlock).reversed() {
       let block = first..<min(first + Self.queryBlock, length)
       let seen = 0..<block.upperBound
       let isLast = block.upperBound == length
-      let probabilities = Matrix(workspace.scores.baseAddress!, rows: block.count, columns: seen.count)
-      let gradients = Matrix(workspace.scoreGradients.baseAddress!, rows: block.count, columns: seen.count)
+      let probabilities = scratch(workspace.scores, block.count, seen.count)
+      let gradients = scratch(workspace.scoreGradients, block.count, seen.count)
       let (queries, keys) = (head.queries.rows(block), head.keys.rows(seen))
       let blockGradient = outputGradient.rows(block)
 

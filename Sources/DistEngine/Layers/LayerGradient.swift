@@ -130,9 +130,9 @@ package struct GradientWorkspace {
     self.norms = norms
   }
 
-  /// A `[rows, columns]` matrix in the row scratch.
-  func rowScratch(rows count: Int, columns: Int) -> Matrix {
-    precondition(count * columns <= rowsCapacity, "row scratch of \(rowsCapacity) floats for \(count) x \(columns)")
-    return Matrix(rows, rows: count, columns: columns)
+  /// A `[rows, columns]` matrix in the row scratch, at the rows' own place: records that are worked on at the same time share the scratch.
+  func rowScratch(rows range: Range<Int>, columns: Int) -> Matrix {
+    precondition(range.upperBound * columns <= rowsCapacity, "row scratch of \(rowsCapacity) floats for \(range) x \(columns)")
+    return Matrix(rows + range.lowerBound * columns, rows: range.count, columns: columns)
   }
 }

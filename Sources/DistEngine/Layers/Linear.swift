@@ -60,7 +60,7 @@ package enum LinearInput {
     switch self {
     case .stored(let m): return m.rows(rows)
     case .normalized(let m, let gain, let bias):
-      let scratch = workspace.rowScratch(rows: rows.count, columns: m.columns)
+      let scratch = workspace.rowScratch(rows: rows, columns: m.columns)
       RowKernels.scaleShift(m.rows(rows), gain: gain, bias: bias, into: scratch)
       return scratch
     }
@@ -68,7 +68,7 @@ package enum LinearInput {
 
   /// Rows of the input times their weights, in the row scratch.
   func weightedMatrix(rows: Range<Int>, weights: Vector, workspace: GradientWorkspace) -> Matrix {
-    let scratch = workspace.rowScratch(rows: rows.count, columns: columns)
+    let scratch = workspace.rowScratch(rows: rows, columns: columns)
     switch self {
     case .stored(let m): RowKernels.scaleRows(m.rows(rows), by: weights, into: scratch)
     case .normalized(let m, let gain, let bias):
@@ -143,7 +143,7 @@ package struct LinearGradient: LayerGradient {
   private func scaled(_ rows: Range<Int>, by factors: Vector, workspace: GradientWorkspace) -> (a: Matrix, g: Matrix) {
     let g = outputGradient.rows(rows)
     if case .stored(let stored) = input, g.columns <= stored.columns {
-      let scaled = workspace.rowScratch(rows: rows.count, columns: g.columns)
+      let scaled = workspace.rowScratch(rows: rows, columns: g.columns)
       RowKernels.scaleRows(g, by: factors, into: scaled)
       return (stored.rows(rows), scaled)
     }

@@ -101,8 +101,6 @@ package struct NormStopwatch {
 
   /// - Parameter stripCount: floats of the gradient's strip, as in training.
   package init(shapes: [LinearShape], longest: Int, stripCount: Int) {
-    // As in training.
-    MatrixProducts.setThreadCount(1)
     self.longest = longest
     inputs = AlignedBuffer(count: longest * (shapes.map(\.inputs).max() ?? 0))
     outputGradients = AlignedBuffer(count: longest * min(Self.mostOutputs, shapes.map(\.outputs).max() ?? 0))

@@ -35,6 +35,13 @@ public final class MPIEnvironment {
   /// The name of this rank's host.
   public var host: String { session.host }
 
+  /// The cores that are this rank's to compute on, at least 1: those of its affinity mask, shared with the ranks of the node that may
+  /// use them too. Collective over the node.
+  package func fairCoreCount() throws -> Int {
+    let lists = try node.allgather(ProcessorAffinity.cores.map(String.init).joined(separator: ","))
+    return ProcessorAffinity.fairShare(of: node.rank, among: lists.map { ProcessorAffinity.cores(ofList: $0)! })
+  }
+
   /// The step that messages name; nil outside the steps.
   public var step: Int? {
     get { session.activity.step }

@@ -5,24 +5,37 @@ import Foundation
 /// Launchers bind: Open MPI ties each of up to two ranks to one core, whatever number of threads it is then given.
 public enum ProcessorAffinity {
   /// The number of cores in the affinity mask, at least 1.
-  public static var usableCores: Int {
+  public static var usableCores: Int { cores.count }
+
+  /// The cores in the affinity mask, by number: at least one.
+  package static var cores: [Int] {
     // Glibc hides sched_getaffinity from Swift; the kernel shows the same mask as text.
     let status = (try? String(contentsOfFile: "/proc/thread-self/status", encoding: .utf8)) ?? ""
     for line in status.split(separator: "\n") where line.hasPrefix("Cpus_allowed_list:") {
-      if let cores = count(ofList: line.drop { $0 != ":" }.dropFirst()), cores > 0 { return cores }
+      if let cores = cores(ofList: line.drop { $0 != ":" }.dropFirst()), !cores.isEmpty { return cores }
     }
-    return max(1, ProcessInfo.processInfo.activeProcessorCount)
+    return Array(0..<max(1, ProcessInfo.processInfo.activeProcessorCount))
   }
 
-  /// The number of cores in a list such as `0-3,8,10-11`; nil where it is none.
-  package static func count(ofList list: some StringProtocol) -> Int? {
-    var cores = 0
+  /// The cores of a list such as `0-3,8,10-11`; nil where it is none.
+  package static func cores(ofList list: some StringProtocol) -> [Int]? {
+    var cores: [Int] = []
     for range in list.trimmingCharacters(in: .whitespacesAndNewlines).split(separator: ",") {
       let bounds = range.split(separator: "-").map { Int($0) }
       guard bounds.count <= 2, let first = bounds.first ?? nil, let last = bounds.last ?? nil, first <= last else { return nil }
-      cores += last - first + 1
+      cores += first...last
     }
     return cores
+  }
+
+  /// A rank's part of its cores, at least 1: a core that several ranks of the node may use is shared by them.
+  ///
+  /// - Parameter ranks: the cores of every rank of the node.
+  package static func fairShare(of rank: Int, among ranks: [[Int]]) -> Int {
+    let users = ranks.joined().reduce(into: [Int: Int]()) { $0[$1, default: 0] += 1 }
+    let share = ranks[rank].reduce(0.0) { $0 + 1 / Double(users[$1]!) }
+    // Thirds add up to a whole one but for rounding.
+    return max(1, Int(share + 1e-9))
   }
 
   /// What to say at start when a rank is given more threads than cores; nil when all is well.

@@ -94,7 +94,7 @@ extension Transformer {
     let normalized = matrix(buffers.finalNormalized, rows: rows, columns: d)
     var gradient = matrix(buffers.firstResidualGradient, rows: rows, columns: d)
     sink.receive(finalNorm.gradient(normalized: normalized, outputGradient: headInputGradient))
-    gradient.elements.update(repeating: 0)
+    RowKernels.fill(gradient.elements, with: 0)
     finalNorm.backward(
       outputGradient: headInputGradient, normalized: normalized, rstd: vector(buffers.finalRstd, count: rows),
       residualIn: gradient, residualOut: gradient)

@@ -29,10 +29,14 @@ package struct TransformerBuffers {
     /// The weighted sums of the embeddings, the final norm and the head wait for clip factors, whatever becomes of the blocks'.
     package var outerLayersWait: Bool
     package var recompute: Recomputation
+    /// The largest team that runs the passes: each of its threads has scratch of its own for attention.
+    package var threads: Int
 
     package init(
-      retention: Retention, logits: LogitStorage, tiedCrossTerm: Bool, outerLayersWait: Bool, recompute: Recomputation
+      retention: Retention, logits: LogitStorage, tiedCrossTerm: Bool, outerLayersWait: Bool, recompute: Recomputation,
+      threads: Int
     ) {
+      self.threads = threads
       self.recompute = recompute
       self.outerLayersWait = outerLayersWait
       self.retention = retention
@@ -176,13 +180,13 @@ package struct TransformerBuffers {
 
     let attention = 1...lastBackward
     let block = min(CausalAttention.queryBlock, T)
-    scores = plan.add("attention scores", .workspace, count: block * T, lifetime: attention)
-    let backwardOnly = isTraining ? 1 : 0
+    scores = plan.add("attention scores", .workspace, count: options.threads * block * T, lifetime: attention)
+    let backwardOnly = isTraining ? options.threads : 0
     scoreGradients = plan.add(
       "attention score gradients", .workspace, count: backwardOnly * block * T, lifetime: attention)
     keyGradient = plan.add("key gradient", .workspace, count: backwardOnly * T * (d / H), lifetime: attention)
     valueGradient = plan.add("value gradient", .workspace, count: backwardOnly * T * (d / H), lifetime: attention)
-    delta = plan.add("attention delta", .workspace, count: backwardOnly * R * H, lifetime: attention)
+    delta = plan.add("attention delta", .workspace, count: isTraining ? R * H : 0, lifetime: attention)
   }
 }
 

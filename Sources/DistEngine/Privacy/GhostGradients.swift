@@ -9,7 +9,8 @@
 /// With `per-layer` a tensor's factors are known at its own layer, and nothing is kept but for a tied table.
 package final class GhostGradients: GradientAccumulator {
   package let sum: any GradientSum
-  private let workspace: GradientWorkspace
+  /// One for each thread that takes records of its own; the first where all threads work together.
+  private let workspaces: [GradientWorkspace]
   private let tiedTensor: Int?
   /// `[V,d]`: one example's gradient of the head, where logits come in chunks; else nil.
   private let headGradient: TensorSlab?
@@ -79,12 +80,12 @@ package final class GhostGradients: GradientAccumulator {
   ///   - headTensor: the head's weight.
   package init(
     sum: any GradientSum, extents: [TensorSlab.Extent], factors: ClipFactors, tiedTensor: Int?, headTensor: Int, buffers: Buffers,
-    workspace: GradientWorkspace, in arena: MemoryArena
+    workspaces: [GradientWorkspace], in arena: MemoryArena
   ) {
     self.sum = sum
     self.factors = factors
     self.tiedTensor = tiedTensor
-    self.workspace = workspace
+    self.workspaces = workspaces
     repeated = buffers.repeated
     primaryWeights = arena.elements(buffers.primaryWeights)
     secondaryWeights = arena.elements(buffers.secondaryWeights)
@@ -125,13 +126,7 @@ package final class GhostGradients: GradientAccumulator {
       keep(gradient, in: kept[block].gradient)
       return
     }
-    for (example, rows) in records.enumerated() {
-      let norms = gradient.squaredGradientNorms(rows: rows, workspace: workspace)
-      factors.add(norms.primary, example: example, tensor: gradient.primary)
-      if let secondary = gradient.secondary {
-        factors.add(norms.secondary, example: example, tensor: secondary)
-      }
-    }
+    addNorms(of: gradient)
     if repeated.contains(gradient.primary) { return }
     if factors.clipping == .flat || gradient.primary == tiedTensor {
       book.append(gradient)
@@ -142,10 +137,32 @@ package final class GhostGradients: GradientAccumulator {
     }
   }
 
+  /// Records are worked on side by side where there is one for every thread, else one by one with all threads.
+  private func addNorms(of gradient: some LayerGradient) {
+    let team = ThreadTeam.current
+    withUnsafeTemporaryAllocation(of: SquaredNorms.self, capacity: records.count) { norms in
+      let compute = { (example: Int, thread: Int) in
+        let result = gradient.squaredGradientNorms(rows: self.records[example], workspace: self.workspaces[thread])
+        norms.initializeElement(at: example, to: result)
+      }
+      if records.count >= team.count {
+        team.forEach(records.count, compute)
+      } else {
+        for example in records.indices { compute(example, 0) }
+      }
+      for example in records.indices {
+        factors.add(norms[example].primary, example: example, tensor: gradient.primary)
+        if let secondary = gradient.secondary {
+          factors.add(norms[example].secondary, example: example, tensor: secondary)
+        }
+      }
+    }
+  }
+
   private func keep(_ gradient: some LayerGradient, in slab: TensorSlab) {
     precondition(records.count <= 1, "the gradient of one record is kept, not of \(records.count)")
     guard let rows = records.first else { return }
-    gradient.sumGradient(rows: rows, into: GradientTarget(overwritingTensorsOf: slab), workspace: workspace)
+    gradient.sumGradient(rows: rows, into: GradientTarget(overwritingTensorsOf: slab), workspace: workspaces[0])
     for tensor in [gradient.primary, gradient.secondary] {
       guard let tensor else { continue }
       factors.add(RowKernels.squaredNorm(slab.vector(tensor)), example: 0, tensor: tensor)
@@ -161,7 +178,7 @@ package final class GhostGradients: GradientAccumulator {
     gradient.sumGradient(
       rows: 0..<gradient.outputGradient.rows,
       into: GradientTarget(
-        slab: headGradient, range: headGradient.range(of: tensor), overwrites: position.isFirst), workspace: workspace)
+        slab: headGradient, range: headGradient.range(of: tensor), overwrites: position.isFirst), workspace: workspaces[0])
     guard position.isLast else { return }
     factors.add(RowKernels.squaredNorm(target.elements), example: position.example, tensor: tensor)
     if factors.clipping == .flat || tensor == tiedTensor {
@@ -196,7 +213,7 @@ package final class GhostGradients: GradientAccumulator {
         let chunk = RowWeights(weights: weights.weights(rows), runs: [0..<rows.count])
         sum.add(layerOf: tensor) {
           gradient.sumWeightedGradients(
-            GradientWeights(primary: chunk, secondary: chunk), into: $0, workspace: workspace)
+            GradientWeights(primary: chunk, secondary: chunk), into: $0, workspace: workspaces[0])
         }
       }
     }
@@ -225,7 +242,7 @@ package final class GhostGradients: GradientAccumulator {
       : factors.rowWeights(tensor: gradient.secondary ?? gradient.primary, records: records, into: secondaryWeights)
     sum.add(layerOf: gradient.primary) {
       gradient.sumWeightedGradients(
-        GradientWeights(primary: primary, secondary: secondary), into: $0, workspace: workspace)
+        GradientWeights(primary: primary, secondary: secondary), into: $0, workspace: workspaces[0])
     }
   }
 }

@@ -41,7 +41,7 @@ package final class WholeGradientSum: GradientSum {
 
   package var parts: [GradientPart] { [GradientPart(elements: target.range, values: target.slab.all)] }
 
-  package func clear() { target.slab.all.update(repeating: 0) }
+  package func clear() { RowKernels.fill(target.slab.all, with: 0) }
 
   package func add(layerOf tensor: Int, _ body: (GradientTarget) -> Void) { body(target) }
 }

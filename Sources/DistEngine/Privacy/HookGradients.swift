@@ -29,7 +29,7 @@ package final class HookGradients: GradientAccumulator {
   package func beginMicrobatch(_ batch: Microbatch) {
     records = batch.records
     factors.begin(examples: records.count)
-    for slab in examples[..<records.count] { slab.all.update(repeating: 0) }
+    for slab in examples[..<records.count] { RowKernels.fill(slab.all, with: 0) }
   }
 
   package func receive(_ gradient: some LayerGradient) {

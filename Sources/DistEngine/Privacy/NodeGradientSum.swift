@@ -63,7 +63,7 @@ package final class NodeGradientSum: GradientSum {
   /// Floats before the piece in a half: a cache line.
   private static let headerCount = 16
 
-  package func clear() { slice.update(repeating: 0) }
+  package func clear() { RowKernels.fill(slice, with: 0) }
 
   package func add(layerOf tensor: Int, _ body: (GradientTarget) -> Void) {
     for piece in pieces.pieces(ofTensor: tensor) {

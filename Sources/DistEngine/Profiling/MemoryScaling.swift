@@ -25,12 +25,12 @@ public enum MemoryScaling {
     }
     let peaksAreReset = try canResetPeaks(&report, environment)
     try warmUp(environment)
+    let threads = try ThreadCounts(PerformanceOptions(), in: environment)
     for combination in configuration.combinations(environment.topology) {
       let record = try MemoryTrial(
         combination: combination, model: models[combination.model]!, optimizer: configuration.optimizer,
         steps: configuration.steps, memoryBudget: configuration.memoryBudgetMb.map { $0 * MemoryMeter.megabyte },
-        peaksAreReset: peaksAreReset,
-        environment: environment
+        peaksAreReset: peaksAreReset, threads: threads, environment: environment
       ).run()
       report.records.append(record)
       if world.rank == 0 { observe(record) }

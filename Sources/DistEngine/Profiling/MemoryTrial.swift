@@ -8,6 +8,7 @@ struct MemoryTrial {
   let steps: Int
   let memoryBudget: Int?
   let peaksAreReset: Bool
+  let threads: ThreadCounts
   let environment: MPIEnvironment
 
   private var world: Communicator { environment.world }
@@ -47,7 +48,7 @@ struct MemoryTrial {
       model: model, mode: combination.mode,
       capacity: options.capacity(
         mode: combination.mode, positions: length, typicalPositions: length, parameterCount: model.parameterCount),
-      optimizer: optimizer, shards: options.shards(model.parameterLayout, topology: environment.topology))
+      optimizer: optimizer, threads: threads.largest, shards: options.shards(model.parameterLayout, topology: environment.topology))
   }
 }
 
@@ -109,7 +110,7 @@ extension MemoryTrial {
   }
 
   private func live(_ plan: ReplicaPlan, _ exchange: ModelStateExchange) throws -> Life {
-    let replica = try world.agree("memory") { try ModelReplica(plan, windows: exchange.windows) }
+    let replica = try world.agree("memory") { try ModelReplica(plan, windows: exchange.windows, threads: threads.own) }
     defer { withExtendedLifetime(replica) {} }
     var run = try FixedBatchRun(
       replica, dataset: .synthetic(records: combination.microbatch, length: combination.seqLen), exchange: exchange)

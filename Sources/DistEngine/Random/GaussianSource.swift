@@ -27,11 +27,15 @@ package struct GaussianSource: Sendable {
       }
       start += 1
     }
-    let count = elements.upperBound - start
     let rest = base + (start - elements.lowerBound)
-    // An even number of words: the last element's pair is whole.
-    random.forEachPiece(stream: step, from: start, count: (count + 1) & ~1) { words, offset in
-      ck_add_gaussians(min(words.count, count - offset), words.baseAddress, scale, rest + offset)
+    ThreadTeam.current.split(
+      elements.upperBound - start, smallest: 2 * CounterRandom.wordsPerPiece, alignment: CounterRandom.wordsPerPiece
+    ) { part in
+      // An even number of words: the last element's pair is whole.
+      random.forEachPiece(stream: step, from: start + part.lowerBound, count: (part.count + 1) & ~1) { words, offset in
+        ck_add_gaussians(
+          min(words.count, part.count - offset), words.baseAddress, scale, rest + part.lowerBound + offset)
+      }
     }
   }
 

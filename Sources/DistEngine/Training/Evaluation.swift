@@ -21,6 +21,7 @@ public struct Evaluation: Sendable, Encodable {
     configuration.data = data
     configuration.textField = textField
     configuration.sequenceLength = sequenceLength
+    let threads = try ThreadCounts(configuration.performance, in: environment).own
     let (replica, dataset) = try communicator.agree("model and data") {
       try configuration.validate()
       let source = try ModelSource.resolve(directory)
@@ -30,13 +31,15 @@ public struct Evaluation: Sendable, Encodable {
         mode: .standard, positions: dataset.longestSequence, typicalPositions: dataset.meanTargetCount,
         parameterCount: source.0.parameterCount)
       let replica = try ModelReplica(
-        ReplicaPlan(model: source.0, mode: .standard, capacity: capacity, optimizer: nil, computesGradients: false))
+        ReplicaPlan(
+          model: source.0, mode: .standard, capacity: capacity, optimizer: nil, computesGradients: false,
+          threads: threads))
       guard source.directory != nil else { throw TrainingError.noWeights(preset: directory) }
       return (replica, dataset)
     }
     try communicator.requireEqual(configuration, replica.plan.model, training: dataset, evaluation: nil)
     try replica.loadParameters(from: directory, key: RandomKey(seed: 0), communicator: communicator)
-    loss = try replica.meanLoss(over: dataset, communicator: communicator)
+    loss = try replica.team.use { try replica.meanLoss(over: dataset, communicator: communicator) }
     perplexity = exp(loss)
     records = dataset.count
     targets = dataset.totalTargetCount

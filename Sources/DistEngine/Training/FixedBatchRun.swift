@@ -14,9 +14,11 @@ package struct FixedBatchRun {
   private var optimizer: Optimizer
 
   /// A fresh model with AdamW in this process alone, and all of `dataset` as the batch.
+  ///
+  /// - Parameter threads: of the largest team that steps run in.
   package init(
     model: ModelConfiguration, mode: TrainingMode, clipping: Clipping, microbatch: Int?, recompute: Recomputation,
-    dataset: TokenizedDataset
+    dataset: TokenizedDataset, threads: Int = 1
   ) throws {
     var configuration = TrainingConfiguration()
     configuration.mode = mode
@@ -27,7 +29,7 @@ package struct FixedBatchRun {
       mode: mode, positions: dataset.longestSequence, typicalPositions: dataset.meanTargetCount,
       parameterCount: model.parameterCount)
     let plan = try ReplicaPlan(
-      fastestFor: configuration, model: model, capacity: capacity, optimizer: configuration.optimizer)
+      fastestFor: configuration, model: model, capacity: capacity, optimizer: configuration.optimizer, threads: threads)
     let replica = try ModelReplica(plan, norms: .timed(plan.timeNorms()))
     self.init(replica, dataset: dataset)
   }
@@ -61,9 +63,15 @@ package struct FixedBatchRun {
 
   /// Gradient, noise, sum over ranks and update. Collective.
   ///
+  /// - Parameter team: no larger than planned; nil takes the replica's own.
   /// - Returns: seconds.
-  package mutating func step(_ index: Int) throws -> Double {
+  package mutating func step(_ index: Int, team: ThreadTeam? = nil) throws -> Double {
     let start = ContinuousClock.now
+    try (team ?? replica.team).use { try compute(index) }
+    return (ContinuousClock.now - start).seconds
+  }
+
+  private mutating func compute(_ index: Int) throws {
     _ = replica.accumulateGradients(of: 0..<dataset.count, in: dataset)
     if let sum = replica.accumulator?.clippedSum {
       mechanism.addNoise(to: sum, step: index, elements: exchange?.plan.noiseElements ?? 0..<Int.max)
@@ -72,7 +80,6 @@ package struct FixedBatchRun {
     optimizer.update(
       replica.updatedParts, gradientScale: 1 / Double(dataset.count * (exchange?.world.size ?? 1)), learningRate: 1e-4)
     try exchange?.publish(replica.parameters)
-    return (ContinuousClock.now - start).seconds
   }
 }
 

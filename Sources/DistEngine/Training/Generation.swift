@@ -61,14 +61,18 @@ extension Generation {
     }
     let capacity = Microbatch.Capacity(examples: 1, rows: model.positions, positions: model.positions)
     let replica = try ModelReplica(
-      ReplicaPlan(model: model, mode: .standard, capacity: capacity, optimizer: nil, computesGradients: false))
+      ReplicaPlan(
+        model: model, mode: .standard, capacity: capacity, optimizer: nil, computesGradients: false,
+        threads: min(ProcessorAffinity.usableCores, PerformanceOptions.mostThreads)))
     try ModelFile.readParameters(directory: directory, layout: replica.plan.layout, into: replica.parameters)
     var ids = [tokenizer.endOfText]
     let bytes = Array(prompt.utf8)
     tokenizer.encode(bytes[...], limit: bytes.count, into: &ids)
     var generation = Generation(
       temperature: temperature, topK: topK, key: seed.map { RandomKey(seed: $0) } ?? RandomKey())
-    return tokenizer.decode(
-      generation.continuation(of: ids, count: count, end: tokenizer.endOfText, replica: replica))
+    return replica.team.use {
+      tokenizer.decode(
+        generation.continuation(of: ids, count: count, end: tokenizer.endOfText, replica: replica))
+    }
   }
 }

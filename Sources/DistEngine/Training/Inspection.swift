@@ -89,13 +89,17 @@ extension Inspection {
     let capacity = configuration.performance.capacity(
       mode: configuration.mode, positions: dataset.longestSequence, typicalPositions: dataset.meanTargetCount,
       parameterCount: source.0.parameterCount)
+    let threads = try ThreadCounts(configuration.performance, in: environment)
     let plan = try communicator.agree("memory plan") {
-      try ReplicaPlan(fastestFor: configuration, model: source.0, capacity: capacity, optimizer: nil)
+      try ReplicaPlan(
+        fastestFor: configuration, model: source.0, capacity: capacity, optimizer: nil, threads: threads.largest)
     }
-    let replica = try communicator.agree("memory") { try ModelReplica(plan) }
+    let replica = try communicator.agree("memory") { try ModelReplica(plan, threads: threads.own) }
     let key = try communicator.sharedKey(seed: seed)
-    try replica.loadParameters(from: source.directory, key: key, communicator: communicator)
-    let inspection = try Inspection(of: range, in: dataset, replica: replica, communicator: communicator)
+    let inspection = try replica.team.use {
+      try replica.loadParameters(from: source.directory, key: key, communicator: communicator)
+      return try Inspection(of: range, in: dataset, replica: replica, communicator: communicator)
+    }
     try communicator.agree("output") {
       if communicator.rank == 0 { try inspection.write(to: path, replica: replica) }
     }

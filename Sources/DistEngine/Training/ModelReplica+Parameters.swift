@@ -38,13 +38,22 @@ extension ModelReplica {
     if let exchange { try exchange.broadcast(parameters) } else { try communicator.broadcast(parameters) }
   }
 
-  /// A number that differs, all but surely, where one bit of the parameters differs (FNV-1a over 32-bit words).
+  /// A number that differs, all but surely, where one bit of the parameters differs (FNV-1a over 32-bit words, in pieces of 2^16, then
+  /// over the pieces' numbers). Ranks may have different numbers of threads: it doesn't depend on them.
   package func parametersChecksum() -> Int {
-    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    parameters.withMemoryRebound(to: UInt32.self) { words in
-      for word in words { hash = (hash ^ UInt64(word)) &* 0x100_0000_01b3 }
+    let size = 1 << 16
+    let pieces = (parameters.count + size - 1) / size
+    return withUnsafeTemporaryAllocation(of: UInt64.self, capacity: pieces) { hashes in
+      ThreadTeam.current.forEach(pieces) { piece, _ in
+        let words = parameters[piece * size..<min((piece + 1) * size, parameters.count)]
+        hashes.initializeElement(at: piece, to: Self.hash(of: words.lazy.map { UInt64($0.bitPattern) }))
+      }
+      return Int(truncatingIfNeeded: Self.hash(of: hashes) >> 1)
     }
-    return Int(truncatingIfNeeded: hash >> 1)
+  }
+
+  private static func hash(of words: some Sequence<UInt64>) -> UInt64 {
+    words.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ $1) &* 0x100_0000_01b3 }
   }
 
   /// Mean loss over all targets of a data set, in nats; its records are split over the ranks. Collective.

@@ -1,6 +1,8 @@
 /// One rank's copy of the model: parameters, gradient sum, buffers, and the machinery that turns records into a gradient.
 package final class ModelReplica {
   package let plan: ReplicaPlan
+  /// The threads that the plan has scratch for: whoever uses the replica does so within `team.use`.
+  package let team: ThreadTeam
   package let arena: MemoryArena
   /// What the ranks of a node share; nil where they share nothing.
   private let windows: NodeWindows?
@@ -16,12 +18,13 @@ package final class ModelReplica {
   /// - Parameters:
   ///   - norms: the faster way to each norm, where bits may hang on what was faster: ways differ in rounding.
   ///   - windows: as the plan's sharding needs them.
-  package init(_ plan: ReplicaPlan, norms: NormChoice = .always(.gram), windows: NodeWindows? = nil) throws {
+  ///   - threads: of this rank's team; nil takes as many as the plan has scratch for.
+  package init(_ plan: ReplicaPlan, norms: NormChoice = .always(.gram), windows: NodeWindows? = nil, threads: Int? = nil) throws {
     precondition((plan.shards.sharding == .node) == (windows != nil), "windows for \(plan.shards.sharding)")
+    precondition((threads ?? 1) <= plan.threads, "more threads than planned")
     self.plan = plan
     self.windows = windows
-    // A rank's matrix products run on one core: the launcher gave the others to other ranks.
-    MatrixProducts.setThreadCount(1)
+    team = ThreadTeam(count: threads ?? plan.threads)
     let arena = try MemoryArena(plan.memory)
     self.arena = arena
     parameters = windows?.parameters ?? arena.elements(plan.parameters)
@@ -36,25 +39,25 @@ package final class ModelReplica {
     guard plan.computesGradients else { return nil }
     let extents = plan.layout.extents
     let sum = gradientSum(plan, windows: windows, in: arena)
-    let workspace = workspace(plan, norms: norms, in: arena)
+    let workspaces = (0..<plan.workspace.parts).map { workspace(plan, part: $0, norms: norms, in: arena) }
     let factors = {
       ClipFactors(
         clipping: plan.clipping, maxGradNorm: plan.maxGradNorm, tensors: plan.layout.count, buffers: plan.factors,
         in: arena)
     }
     switch plan.mode {
-    case .standard: return StandardGradients(sum: sum, workspace: workspace)
+    case .standard: return StandardGradients(sum: sum, workspace: workspaces[0])
     case .hooks:
       let gradients = arena.elements(plan.examples).baseAddress!
       let examples = (0..<plan.exampleCount).map {
         TensorSlab(gradients + $0 * plan.layout.totalCount, extents: extents)
       }
       return HookGradients(
-        sum: sum, examples: examples, layers: plan.layout.layers, factors: factors(), workspace: workspace)
+        sum: sum, examples: examples, layers: plan.layout.layers, factors: factors(), workspace: workspaces[0])
     case .ghost:
       return GhostGradients(
         sum: sum, extents: extents, factors: factors(), tiedTensor: transformer.tiedTensor, headTensor: transformer.headTensor,
-        buffers: plan.ghost, workspace: workspace, in: arena)
+        buffers: plan.ghost, workspaces: workspaces, in: arena)
     }
   }
 
@@ -70,15 +73,22 @@ package final class ModelReplica {
       pieces: pieces, extents: extents, window: windows.exchange, slice: floats, owner: plan.shards.owner)
   }
 
-  private static func workspace(_ plan: ReplicaPlan, norms: NormChoice, in arena: MemoryArena) -> GradientWorkspace {
+  private static func workspace(_ plan: ReplicaPlan, part: Int, norms: NormChoice, in arena: MemoryArena) -> GradientWorkspace {
     let buffers = plan.workspace
+    func own<Element: BitwiseCopyable>(
+      _ id: MemoryPlan.BufferID, of type: Element.Type = Float.self
+    ) -> UnsafeMutableBufferPointer<Element> {
+      let all = arena.elements(id, of: type)
+      let count = all.count / buffers.parts
+      return UnsafeMutableBufferPointer(rebasing: all[part * count..<(part + 1) * count])
+    }
     return GradientWorkspace(
       // Forward passes alone use this buffer otherwise, and then no gradient is taken.
-      rows: arena.elements(plan.transformer.scaled), gramOfInputs: arena.elements(buffers.gramOfInputs),
-      gramOfGradients: arena.elements(buffers.gramOfGradients), gramRows: buffers.gramRows,
-      exampleGradient: arena.elements(buffers.exampleGradient), columnSums: arena.elements(buffers.columnSums),
-      lastPosition: initialised(arena.elements(buffers.lastPosition, of: Int32.self)),
-      previousPosition: arena.elements(buffers.previousPosition, of: Int32.self), norms: norms)
+      rows: arena.elements(plan.transformer.scaled), gramOfInputs: own(buffers.gramOfInputs),
+      gramOfGradients: own(buffers.gramOfGradients), gramRows: buffers.gramRows,
+      exampleGradient: own(buffers.exampleGradient), columnSums: own(buffers.columnSums),
+      lastPosition: initialised(own(buffers.lastPosition, of: Int32.self)),
+      previousPosition: own(buffers.previousPosition, of: Int32.self), norms: norms)
   }
 
   private static func initialised(_ positions: UnsafeMutableBufferPointer<Int32>) -> UnsafeMutableBufferPointer<Int32> {

@@ -36,6 +36,8 @@ package struct ModelStateExchange {
 
   /// Collective over the job.
   package init(_ plan: ShardPlan, parameterCount: Int, environment: MPIEnvironment) throws {
+    // A plan for one rank alone would have every rank draw the noise.
+    precondition(plan.rankCount == environment.world.size, "\(environment.world.size) ranks by a plan for \(plan.rankCount)")
     self.plan = plan
     world = environment.world
     node = environment.node

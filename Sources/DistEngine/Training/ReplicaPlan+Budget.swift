@@ -6,12 +6,13 @@ extension ReplicaPlan {
   ///
   /// - Parameters:
   ///   - capacity: of a microbatch; with `auto`, the most: a size that it exceeds makes microbatches smaller.
+  ///   - threads: of the largest team that uses the replica.
   ///   - shards: what of the model's state this rank holds; nil: all of it.
   ///   - limits: of the nodes of the job; a plan that one of them has no memory for is no plan.
   /// - Throws: ``TrainingError/overBudget(needed:budget:)``, ``TrainingError/notEnoughMemory(_:)``
   package init(
     fastestFor configuration: TrainingConfiguration, model: ModelConfiguration, capacity: Microbatch.Capacity,
-    optimizer: OptimizerConfiguration?, shards: ShardPlan? = nil, limits: [NodeLimit] = []
+    optimizer: OptimizerConfiguration?, threads: Int = 1, shards: ShardPlan? = nil, limits: [NodeLimit] = []
   ) throws {
     let layout = ParameterLayout(model)
     let own = shards ?? ShardPlan(layout)
@@ -20,7 +21,7 @@ extension ReplicaPlan {
     let plan = { (mode: TrainingMode, capacity: Microbatch.Capacity, choices: Choices, shards: ShardPlan) in
       ReplicaPlan(
         model: model, mode: mode, clipping: configuration.clipping, maxGradNorm: configuration.maxGradNorm,
-        capacity: capacity, recompute: performance.recompute, optimizer: optimizer, choices: choices, shards: shards)
+        capacity: capacity, recompute: performance.recompute, optimizer: optimizer, threads: threads, choices: choices, shards: shards)
     }
     let budget: Int?
     switch performance.memoryBudget {
@@ -58,7 +59,7 @@ extension ReplicaPlan {
   package var ofFirstRank: ReplicaPlan {
     ReplicaPlan(
       model: model, mode: mode, clipping: clipping, maxGradNorm: maxGradNorm, capacity: capacity, recompute: recompute,
-      optimizer: optimizer, computesGradients: computesGradients, choices: choices, shards: shards.ofFirstRank(layout))
+      optimizer: optimizer, computesGradients: computesGradients, threads: threads, choices: choices, shards: shards.ofFirstRank(layout))
   }
 
   private func fits(_ limits: [NodeLimit]) -> Bool { limits.allSatisfy { $0.refusal(of: self) == nil } }

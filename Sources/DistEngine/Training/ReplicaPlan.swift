@@ -8,6 +8,8 @@ package struct ReplicaPlan {
   package let capacity: Microbatch.Capacity
   package let recompute: Recomputation
   package let optimizer: OptimizerConfiguration?
+  /// Threads of the largest team that uses the replica: each has scratch of its own.
+  package let threads: Int
   package let choices: Choices
   package let shards: ShardPlan
   package private(set) var memory = MemoryPlan()
@@ -42,6 +44,8 @@ package struct ReplicaPlan {
   struct WorkspaceBuffers {
     let gramOfInputs, gramOfGradients, exampleGradient, columnSums, lastPosition, previousPosition: MemoryPlan.BufferID
     let gramRows: Int
+    /// Threads that may take norms of different records at the same time: each has its part of every buffer.
+    let parts: Int
   }
 
   /// - Parameters:
@@ -52,8 +56,9 @@ package struct ReplicaPlan {
   package init(
     model: ModelConfiguration, mode: TrainingMode, clipping: Clipping = .flat, maxGradNorm: Double = 1,
     capacity: Microbatch.Capacity, recompute: Recomputation = .none, optimizer: OptimizerConfiguration?,
-    computesGradients: Bool = true, choices: Choices = Choices(), shards: ShardPlan? = nil
+    computesGradients: Bool = true, threads: Int = 1, choices: Choices = Choices(), shards: ShardPlan? = nil
   ) {
+    self.threads = threads
     self.choices = choices
     self.model = model
     self.mode = mode
@@ -90,7 +95,7 @@ package struct ReplicaPlan {
       options: TransformerBuffers.Options(
         retention: !computesGradients ? .inference : isFlatGhost && !keeps ? .weightedSum : .backward,
         logits: logits, tiedCrossTerm: isGhost && model.tiedEmbeddings, outerLayersWait: isFlatGhost,
-        recompute: recompute), in: &plan)
+        recompute: recompute, threads: threads), in: &plan)
     let tellsExamplesApart = mode.isPrivate && computesGradients
     factors = ClipFactors.Buffers(
       examples: tellsExamplesApart ? capacity.examples : 0, tensors: layout.count, clipping: clipping, in: &plan)
@@ -100,7 +105,8 @@ package struct ReplicaPlan {
       repeats: isFlatGhost && !keeps && recompute == .blocks, in: &plan)
     optimizerState = optimizer.map { Optimizer.Buffers($0, count: shards.updatedCount, in: &plan) }
     workspace = Self.workspace(
-      model, capacity: capacity, isGhost: isGhost, logits: logits, in: &plan)
+      model, capacity: capacity, isGhost: isGhost, logits: logits,
+      parts: isGhost ? min(threads, capacity.examples) : 1, in: &plan)
     memory = plan
   }
 
@@ -156,18 +162,20 @@ package struct ReplicaPlan {
 
   private static func workspace(
     _ model: ModelConfiguration, capacity: Microbatch.Capacity, isGhost: Bool, logits: TransformerBuffers.LogitStorage,
-    in plan: inout MemoryPlan
+    parts: Int, in plan: inout MemoryPlan
   ) -> WorkspaceBuffers {
     let (d, inner, T) = (model.width, model.innerWidth, capacity.positions)
     let gram = isGhost ? T * T : 0
     let widest = max(2 * d, 3 * d, inner, logits == .whole ? model.vocabularySize : 0)
     return WorkspaceBuffers(
-      gramOfInputs: plan.add("Gram matrix of inputs", .workspace, count: gram),
-      gramOfGradients: plan.add("Gram matrix of output gradients", .workspace, count: gram),
-      exampleGradient: plan.add("strip of one example's gradient", .perExampleGradients, count: isGhost ? stripCount(model) : 0),
-      columnSums: plan.add("column sums", .workspace, count: widest),
-      lastPosition: plan.add("last position by token", .workspace, count: isGhost ? model.vocabularySize : 0, of: Int32.self),
-      previousPosition: plan.add("previous position", .workspace, count: isGhost ? T : 0, of: Int32.self),
-      gramRows: isGhost ? T : 0)
+      gramOfInputs: plan.add("Gram matrix of inputs", .workspace, count: parts * gram),
+      gramOfGradients: plan.add("Gram matrix of output gradients", .workspace, count: parts * gram),
+      exampleGradient: plan.add(
+        "strip of one example's gradient", .perExampleGradients, count: isGhost ? parts * stripCount(model) : 0),
+      columnSums: plan.add("column sums", .workspace, count: parts * widest),
+      lastPosition: plan.add(
+        "last position by token", .workspace, count: isGhost ? parts * model.vocabularySize : 0, of: Int32.self),
+      previousPosition: plan.add("previous position", .workspace, count: isGhost ? parts * T : 0, of: Int32.self),
+      gramRows: isGhost ? T : 0, parts: parts)
   }
 }

@@ -7,6 +7,8 @@ struct RunDescription: Encodable {
   let started: Date
   let ranks: Int
   let hosts: [String]
+  /// By rank.
+  let threads: [Int]
   let mode: TrainingMode
   let model: String
   let modelShape: Shape
@@ -64,6 +66,7 @@ struct RunDescription: Encodable {
     started = Date()
     ranks = overview.ranks
     hosts = overview.hosts
+    threads = overview.threads
     mode = configuration.mode
     model = configuration.model
     modelShape = Shape(

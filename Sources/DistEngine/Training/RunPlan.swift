@@ -60,7 +60,7 @@ public struct RunPlan: Sendable {
     let nodes = (0..<ranks).map { $0 / ranksPerNode }
     let topology = NodeTopology(
       rank: 0, nodeOfRank: nodes, hosts: (0...nodes[ranks - 1]).map { "node \($0)" })
-    let setup = try TrainingSetup(alone: configuration, topology: topology)
+    let setup = try TrainingSetup(alone: configuration, topology: topology, ranksPerNode: ranksPerNode)
     let plan = setup.plan
     sharding = plan.shards.sharding
     mode = configuration.mode

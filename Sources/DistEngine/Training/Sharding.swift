@@ -87,6 +87,9 @@ package struct ShardPlan: Sendable {
       topology: NodeTopology(rank: 0, nodeOfRank: topology.nodeOfRank, hosts: topology.hosts), pieceCapacity: pieceCapacity)
   }
 
+  /// Ranks of the job that it divides the state among.
+  package var rankCount: Int { topology.nodeOfRank.count }
+
   /// Floats of optimizer state a moment.
   package var updatedCount: Int { updated.reduce(0) { $0 + $1.count } }
 

@@ -40,14 +40,23 @@ public final class Trainer {
     exchange = try ModelStateExchange(
       setup.plan.shards, parameterCount: setup.model.parameterCount, environment: environment)
     let windows = exchange.windows
-    replica = try communicator.agree("memory") { try ModelReplica(setup.plan, norms: norms, windows: windows) }
-    key = try communicator.sharedKey(seed: configuration.seed)
-    try replica.loadParameters(
-      from: setup.modelDirectory, key: key, communicator: communicator, exchange: exchange)
+    let replica = try communicator.agree("memory") {
+      try ModelReplica(setup.plan, norms: norms, windows: windows, threads: setup.threads.own)
+    }
+    self.replica = replica
+    let key = try communicator.sharedKey(seed: configuration.seed)
+    self.key = key
+    let exchange = self.exchange
+    try replica.team.use {
+      try replica.loadParameters(
+        from: setup.modelDirectory, key: key, communicator: communicator, exchange: exchange)
+    }
   }
 
   /// Runs every step, evaluates, writes the model; collective.
-  public func run() throws -> TrainingReport {
+  public func run() throws -> TrainingReport { try replica.team.use(runSteps) }
+
+  private func runSteps() throws -> TrainingReport {
     let communicator = environment.world
     let overview = try overview()
     try communicator.agree("run files") { try directory?.begin(setup, overview: overview, environment: environment) }
@@ -162,13 +171,16 @@ public final class Trainer {
   }
 
   private func overview() throws -> TrainingOverview {
-    TrainingOverview(
+    let threads = try environment.world.allgather(replica.team.count)
+    let cores = try environment.world.allgather(ProcessorAffinity.usableCores)
+    let crowded = zip(threads, cores).lazy.compactMap { ProcessorAffinity.warning(threads: $0, usableCores: $1) }.first
+    return TrainingOverview(
       mode: setup.configuration.mode, ranks: environment.world.size, hosts: environment.topology.hosts,
-      usableCores: ProcessorAffinity.usableCores, parameters: setup.model.parameterCount,
+      usableCores: cores[0], threads: threads, parameters: setup.model.parameterCount,
       trainingRecords: setup.training.count, evaluationRecords: setup.evaluation?.count ?? 0,
       longestRecord: setup.training.longestSequence, steps: setup.steps, expectedBatchSize: setup.configuration.batchSize,
-      privacy: setup.privacy, warnings: PrivacyStatement.warnings(setup), plannedBytes: replica.plan.memory.byteCountOfRank,
-      sharding: exchange.plan.sharding, noise: exchange.plan.noise,
+      privacy: setup.privacy, warnings: PrivacyStatement.warnings(setup) + (crowded.map { [$0] } ?? []),
+      plannedBytes: replica.plan.memory.byteCountOfRank, sharding: exchange.plan.sharding, noise: exchange.plan.noise,
       unigramEntropy: setup.configuration.data == Corpus.builtinName
         ? setup.evaluation?.unigramEntropy : nil)
   }

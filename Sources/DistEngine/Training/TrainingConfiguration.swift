@@ -127,6 +127,7 @@ extension TrainingConfiguration {
     if let microbatch = performance.microbatch {
       try check((1...Self.mostExamples).contains(microbatch), "--microbatch", microbatch, "1 to \(Self.mostExamples), or auto")
     }
+    try performance.validateThreads()
     switch length {
     case .steps(let steps): try check((0...Self.mostSteps).contains(steps), "--steps", steps, "0 to \(Self.mostSteps)")
     case .epochs(let epochs):

@@ -17,17 +17,20 @@ public struct PerformanceOptions: Sendable, Equatable {
   /// What the backward pass computes once more.
   public var recompute: Recomputation
   public var memoryBudget: MemoryBudget
+  /// Threads of each rank; nil takes the cores that the rank was given.
+  public var threads: Int?
   /// nil chooses by the ranks that share a node.
   public var sharding: Sharding?
   /// nil: `rank0` where the state isn't sharded, else `sharded`.
   public var noise: NoisePlacement?
 
   public init(
-    microbatch: Int? = nil, recompute: Recomputation = .none, memoryBudget: MemoryBudget = .standard
+    microbatch: Int? = nil, recompute: Recomputation = .none, memoryBudget: MemoryBudget = .standard, threads: Int? = nil
   ) {
     self.microbatch = microbatch
     self.recompute = recompute
     self.memoryBudget = memoryBudget
+    self.threads = threads
   }
 
   /// What is left open decided by who shares a node with whom. Noise that rank 0 has to draw needs a sum that rank 0 holds.
@@ -35,6 +38,14 @@ public struct PerformanceOptions: Sendable, Equatable {
     let sharding = sharding ?? (noise == .rank0 ? .none : .automatic(topology))
     return ShardPlan(
       layout, sharding: sharding, noise: noise ?? (sharding == .none ? .rank0 : .sharded), topology: topology)
+  }
+
+  /// More is a slip of the keyboard.
+  static let mostThreads = 1024
+
+  func validateThreads() throws(TrainingError) {
+    guard let threads, !(1...Self.mostThreads).contains(threads) else { return }
+    throw .badOption(option: "--threads", value: "\(threads)", allowed: "1 to \(Self.mostThreads), or auto")
   }
 
   /// Rows that keep matrix products efficient: with more, their speed hardly grows.

@@ -91,7 +91,10 @@ public struct TrainingOverview: Sendable {
   public let mode: TrainingMode
   public let ranks: Int
   public let hosts: [String]
+  /// Of rank 0.
   public let usableCores: Int
+  /// By rank.
+  public let threads: [Int]
   public let parameters: Int
   public let trainingRecords: Int
   public let evaluationRecords: Int

@@ -19,6 +19,7 @@ package struct TrainingSetup {
   package let allowedSteps: Int
   /// Every buffer of a rank; none is allocated.
   package let plan: ReplicaPlan
+  package let threads: ThreadCounts
 
   /// ε that σ was calibrated for; nil where σ was given.
   package var targetEpsilon: Double? {
@@ -41,35 +42,41 @@ package struct TrainingSetup {
       configuration, sources.model, training: sources.training, evaluation: sources.evaluation)
     let length = try communicator.agree("length of the run") { try Length(configuration, records: sources.training.count) }
     let limits = try NodeLimit.ofAllNodes(environment: environment)
+    let threads = try ThreadCounts(configuration.performance, in: environment)
     let plan = try communicator.agree("memory plan") {
-      try Self.plan(configuration, sources, topology: environment.topology, limits: limits)
+      try Self.plan(configuration, sources, topology: environment.topology, threads: threads, limits: limits)
     }
     // One rank computes: the others' cores are its own as often as not, and the last bits must agree.
     let decided = try communicator.agree("privacy accounting") {
       communicator.rank == 0 ? try Self.noise(configuration, length) : nil
     }
     let noise = try communicator.broadcast(decided ?? Noise(multiplier: 0, allowedSteps: 0))
-    self.init(configuration, sources, length, plan, noise)
+    self.init(configuration, sources, length, plan, threads, noise)
   }
 
   /// What a run would decide, found out by this process alone: no rank is asked.
   ///
-  /// - Parameter topology: of the job, as the rank sees it whose plan is wanted.
-  package init(alone configuration: TrainingConfiguration, topology: NodeTopology) throws {
+  /// - Parameters:
+  ///   - topology: of the job, as the rank sees it whose plan is wanted.
+  ///   - ranksPerNode: on the fullest node.
+  package init(alone configuration: TrainingConfiguration, topology: NodeTopology, ranksPerNode: Int) throws {
     let sources = try Sources(configuration)
     let length = try Length(configuration, records: sources.training.count)
-    let plan = try Self.plan(configuration, sources, topology: topology, limits: [])
-    self.init(configuration, sources, length, plan, try Self.noise(configuration, length))
+    let threads = ThreadCounts(configuration.performance, ranksPerNode: ranksPerNode)
+    let plan = try Self.plan(configuration, sources, topology: topology, threads: threads, limits: [])
+    self.init(configuration, sources, length, plan, threads, try Self.noise(configuration, length))
   }
 
   private init(
-    _ configuration: TrainingConfiguration, _ sources: Sources, _ length: Length, _ plan: ReplicaPlan, _ noise: Noise
+    _ configuration: TrainingConfiguration, _ sources: Sources, _ length: Length, _ plan: ReplicaPlan,
+    _ threads: ThreadCounts, _ noise: Noise
   ) {
     self.configuration = configuration
     (model, modelDirectory) = (sources.model, sources.modelDirectory)
     (training, evaluation) = (sources.training, sources.evaluation)
     (datasetSize, steps) = (length.datasetSize, length.steps)
     self.plan = plan
+    self.threads = threads
     allowedSteps = noise.allowedSteps
     privacy =
       configuration.mode.isPrivate
@@ -144,9 +151,10 @@ package struct TrainingSetup {
   /// Where nothing is asked of the sharding and ranks share a node, one copy of the model does; where /dev/shm has no room for it, as in
   /// containers that don't say otherwise, every rank has its own.
   private static func plan(
-    _ configuration: TrainingConfiguration, _ sources: Sources, topology: NodeTopology, limits: [NodeLimit]
+    _ configuration: TrainingConfiguration, _ sources: Sources, topology: NodeTopology, threads: ThreadCounts,
+    limits: [NodeLimit]
   ) throws -> ReplicaPlan {
-    let request = PlanRequest(configuration, sources, topology: topology, limits: limits)
+    let request = PlanRequest(configuration, sources, topology: topology, threads: threads.largest, limits: limits)
     do {
       return try request.plan()
     } catch TrainingError.notEnoughMemory(let what) {
@@ -164,10 +172,14 @@ package struct TrainingSetup {
     var configuration: TrainingConfiguration
     private let sources: Sources
     private let topology: NodeTopology
+    private let threads: Int
     private let limits: [NodeLimit]
 
-    init(_ configuration: TrainingConfiguration, _ sources: Sources, topology: NodeTopology, limits: [NodeLimit]) {
-      (self.configuration, self.sources, self.topology, self.limits) = (configuration, sources, topology, limits)
+    init(
+      _ configuration: TrainingConfiguration, _ sources: Sources, topology: NodeTopology, threads: Int, limits: [NodeLimit]
+    ) {
+      (self.configuration, self.sources, self.topology) = (configuration, sources, topology)
+      (self.threads, self.limits) = (threads, limits)
     }
 
     /// A microbatch may hold any record, held-out ones included.
@@ -178,7 +190,8 @@ package struct TrainingSetup {
         typicalPositions: training.meanTargetCount, parameterCount: sources.model.parameterCount)
       return try ReplicaPlan(
         fastestFor: configuration, model: sources.model, capacity: capacity, optimizer: configuration.optimizer,
-        shards: configuration.performance.shards(ParameterLayout(sources.model), topology: topology), limits: limits)
+        threads: threads, shards: configuration.performance.shards(ParameterLayout(sources.model), topology: topology),
+        limits: limits)
     }
 
     /// Options that would make the run fit, each alone.
