@@ -71,14 +71,21 @@ def main():
     def linear(weights, x):
         return x @ weights[0] + weights[1]
 
-    def logits_of(model, ids):
-        batch, length = ids.shape
+    def attend(qkv):
+        # `jax.nn.dot_product_attention` gives the same and takes a twelfth longer for the whole step.
+        batch, length, _ = qkv.shape
         heads = (batch, length, shape.heads, shape.width // shape.heads)
+        q, k, v = (part.reshape(heads).transpose(0, 2, 1, 3) for part in jnp.split(qkv, 3, -1))
+        scores = q @ k.transpose(0, 1, 3, 2) * (shape.width // shape.heads) ** -0.5
+        visible = jnp.tril(jnp.ones((length, length), bool))
+        mixed = jax.nn.softmax(jnp.where(visible, scores, -1e30), -1) @ v
+        return mixed.transpose(0, 2, 1, 3).reshape(batch, length, shape.width)
+
+    def logits_of(model, ids):
+        length = ids.shape[1]
         x = model["wte"][ids] + model["wpe"][:length]
         for block in model["blocks"]:
-            q, k, v = (part.reshape(heads) for part in jnp.split(linear(block["attn"], layer_norm(block["ln_1"], x)), 3, -1))
-            mixed = jax.nn.dot_product_attention(q, k, v, is_causal=True).reshape(x.shape)
-            x = x + linear(block["attn_out"], mixed)
+            x = x + linear(block["attn_out"], attend(linear(block["attn"], layer_norm(block["ln_1"], x))))
             inner = jax.nn.gelu(linear(block["up"], layer_norm(block["ln_2"], x)), approximate=True)
             x = x + linear(block["down"], inner)
         x = layer_norm(model["ln_f"], x)

@@ -5,8 +5,6 @@ import json
 import resource
 import time
 
-WARM_UP = 2
-
 
 def arguments(modes):
     parser = argparse.ArgumentParser()
@@ -17,7 +15,8 @@ def arguments(modes):
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--seq-len", type=int, default=512)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=3, help=f"timed ones, after {WARM_UP} that aren't")
+    parser.add_argument("--steps", type=int, default=3, help="timed ones")
+    parser.add_argument("--warm-up", type=int, default=2, help="steps before them")
     return parser.parse_args()
 
 
@@ -39,10 +38,10 @@ class Measurement:
     def run(self, step, shape):
         """`step(index)` is one optimizer step, all of it; it returns the loss."""
         seconds, processor_seconds = [], []
-        for index in range(WARM_UP + shape.steps):
+        for index in range(shape.warm_up + shape.steps):
             start, processor_start = time.perf_counter(), time.process_time()
             loss = step(index)
-            if index >= WARM_UP:
+            if index >= shape.warm_up:
                 seconds.append(time.perf_counter() - start)
                 processor_seconds.append(time.process_time() - processor_start)
         result = dict(
