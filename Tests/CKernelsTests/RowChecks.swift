@@ -145,7 +145,7 @@ extension KernelCheck {
         findings.expect(table, expected, relative: 1e-6, absolute: 2e-5, weights == nil ? "table" : "table with weights")
         // Rows 2 and 3 of the table alone.
         let part = GuardedFloats(Array(before[2 * shape.columns..<4 * shape.columns]))
-        ck_scatter_add(shape.rows, shape.columns, index, w?.base, values, 2, 2, part.base)
+        ck_scatter_add(shape.rows, shape.columns, index, w?.base, values, 2, 2, part.base, shape.columns)
         findings.expect(
           part, Array(expected[2 * shape.columns..<4 * shape.columns]), relative: 1e-6, absolute: 2e-5, "part of the table")
       }

@@ -54,9 +54,11 @@ extension LaunchedProgramTests {
     }
 
     @Test func nodesHoldTheirRanksCopies() throws {
-      let one = try plan(Self.noise)
+      // Without it, a rank alone plans for all cores.
+      let options = Self.noise + ["--threads", "1"]
+      let one = try plan(options)
       #expect(one.nodePlannedMb == one.plannedMb && one.ranks == 1 && one.ranksPerNode == 1)
-      let copies = Self.noise + ["--shard", "none"]
+      let copies = options + ["--shard", "none"]
       let four = try plan(copies + ["--ranks", "8", "--ranks-per-node", "4"])
       #expect(four.plannedMb == one.plannedMb && four.nodePlannedMb == 4 * one.plannedMb)
       #expect(try plan(copies + ["--ranks", "8"]).nodePlannedMb == 8 * one.plannedMb)

@@ -50,6 +50,10 @@ import Testing
   /// Nodes of unequal size share slices of the smallest; each element is updated by one rank of every node, and drawn by one rank of the job.
   @Test(arguments: [[0], [0, 0], [0, 0, 0, 1], [0, 1, 1, 2, 2, 2]], Sharding.allCases)
   func everyElementIsUpdatedOnceANodeAndDrawnOnce(nodeOfRank: [Int], sharding: Sharding) throws {
+    for pieceCapacity in [1000, 1 << 20] { try checkOwners(nodeOfRank, sharding, pieceCapacity: pieceCapacity) }
+  }
+
+  private func checkOwners(_ nodeOfRank: [Int], _ sharding: Sharding, pieceCapacity: Int) throws {
     let layout = try SmallModels.configuration(tied: true).parameterLayout
     let count = layout.totalCount
     let hosts = (0...nodeOfRank.max()!).map { "host\($0)" }
@@ -58,7 +62,7 @@ import Testing
       var drawn = [Int](repeating: 0, count: count)
       for rank in nodeOfRank.indices {
         let topology = NodeTopology(rank: rank, nodeOfRank: nodeOfRank, hosts: hosts)
-        let plan = ShardPlan(layout, sharding: sharding, noise: noise, topology: topology, pieceCapacity: 1000)
+        let plan = ShardPlan(layout, sharding: sharding, noise: noise, topology: topology, pieceCapacity: pieceCapacity)
         for range in plan.updated { for j in range { updated[nodeOfRank[rank]][j] += 1 } }
         let held = sharding == .node ? plan.updated : [0..<count]
         for range in held { for j in range.clamped(to: plan.noiseElements) { drawn[j] += 1 } }

@@ -2,7 +2,7 @@ import DistEngine
 import Foundation
 
 /// A batch's gradient sum, noise and update in every sharding and mode, against the same on one rank: the records are dealt out unevenly,
-/// so that some ranks run empty microbatches, and pieces are far smaller than a matrix.
+/// so that some ranks run empty microbatches, and pieces are far smaller than a matrix or the gradient is one.
 struct ShardedSumChecks {
   let environment: MPIEnvironment
   /// Added to every expected parameter: 0, or enough to show that the checks can fail.
@@ -15,7 +15,7 @@ struct ShardedSumChecks {
     let microbatch: Int
     let sharding: Sharding
     let noise: NoisePlacement
-    let pieceCapacity: Int
+    var pieceCapacity: Int
     var recompute = Recomputation.none
     /// Flat ghost with one record a microbatch: its gradient is kept.
     var keeps = false
@@ -47,6 +47,14 @@ struct ShardedSumChecks {
     let shared = { (clipping: Clipping, microbatch: Int, tied: Bool) in
       Case(
         mode: .ghost, clipping: clipping, tied: tied, microbatch: microbatch, sharding: .node, noise: .sharded, pieceCapacity: 100)
+    }
+    for tied in [true, false] {
+      // The whole gradient once a batch.
+      var test = shared(.flat, 3, tied)
+      (test.pieceCapacity, test.hasIdleRank) = (1 << 20, true)
+      cases.append(test)
+      (test.hasIdleRank, test.isPoisoned) = (false, true)
+      cases.append(test)
     }
     for tied in [true, false] {
       for change: (inout Case) -> Void in [

@@ -10,6 +10,13 @@ package protocol GradientSum: AnyObject {
   ///
   /// Where several ranks share a sum, this is collective over them: they add the same layers in the same order, whatever their data.
   func add(layerOf tensor: Int, _ body: (GradientTarget) -> Void)
+
+  /// Ends a batch: where ranks share a sum, they have it now.
+  func complete()
+}
+
+extension GradientSum {
+  package func complete() {}
 }
 
 /// Consecutive elements of a sum.

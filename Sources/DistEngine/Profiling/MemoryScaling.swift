@@ -72,9 +72,11 @@ public enum MemoryScaling {
 
   /// One step of the smallest model, so that what the libraries set up at their first use is not taken for the first combination's.
   private static func warmUp(_ environment: MPIEnvironment) throws {
+    let model = ModelPreset.tiny.configuration
     let plan = ReplicaPlan(
-      model: ModelPreset.tiny.configuration, mode: .ghost, capacity: Microbatch.Capacity(examples: 2, rows: 16, positions: 8),
-      optimizer: .sgd(momentum: 0, weightDecay: 0))
+      model: model, mode: .ghost, capacity: Microbatch.Capacity(examples: 2, rows: 16, positions: 8),
+      optimizer: .sgd(momentum: 0, weightDecay: 0),
+      shards: ShardPlan(model.parameterLayout, sharding: .none, noise: .rank0, topology: environment.topology))
     let exchange = try ModelStateExchange(plan.shards, parameterCount: plan.layout.totalCount, environment: environment)
     let replica = try environment.world.agree("memory") { try ModelReplica(plan) }
     var run = try FixedBatchRun(replica, dataset: .synthetic(records: 2, length: 8), exchange: exchange)

@@ -2,7 +2,10 @@ import Foundation
 
 extension ModelReplica {
   /// The sum that ``accumulateGradients(of:in:inspect:)`` made, as much of it as this rank holds, in canonical order.
-  package var gradientSum: Vector { arena.elements(plan.gradientSum) }
+  package var gradientSum: Vector {
+    guard windows != nil && !plan.shards.exchangesByLayer else { return arena.elements(plan.gradientSum) }
+    return accumulator?.sum.parts.first?.values ?? Vector(start: nil, count: 0)
+  }
 
   /// What this rank updates, parameters and gradients.
   package var updatedParts: [Optimizer.Part] {

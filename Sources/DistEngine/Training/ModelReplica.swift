@@ -5,7 +5,7 @@ package final class ModelReplica {
   package let team: ThreadTeam
   package let arena: MemoryArena
   /// What the ranks of a node share; nil where they share nothing.
-  private let windows: NodeWindows?
+  let windows: NodeWindows?
   /// `[P]` in canonical order.
   package let parameters: Vector
   package let transformer: Transformer
@@ -66,8 +66,9 @@ package final class ModelReplica {
   ) -> any GradientSum {
     let floats = arena.elements(plan.gradientSum)
     let extents = plan.layout.extents
-    guard let windows, let pieces = plan.shards.pieces else {
-      return WholeGradientSum(TensorSlab(floats.baseAddress!, extents: extents))
+    guard let windows else { return WholeGradientSum(TensorSlab(floats.baseAddress!, extents: extents)) }
+    guard let pieces = plan.shards.pieces else {
+      return WindowGradientSum(extents: extents, window: windows.exchange, slice: plan.shards.updated.first ?? 0..<0)
     }
     return NodeGradientSum(
       pieces: pieces, extents: extents, window: windows.exchange, slice: floats, owner: plan.shards.owner)
@@ -144,6 +145,7 @@ package final class ModelReplica {
       if let factors = accumulator.clipFactors { totals.clipping = totals.clipping + factors.statistics() }
       inspect(batch, accumulator.clipFactors)
     }
+    accumulator.sum.complete()
     return totals
   }
 

@@ -36,8 +36,8 @@ package struct ModelStateExchange {
 
   /// Collective over the job.
   package init(_ plan: ShardPlan, parameterCount: Int, environment: MPIEnvironment) throws {
-    // A plan for one rank alone would have every rank draw the noise.
-    precondition(plan.rankCount == environment.world.size, "\(environment.world.size) ranks by a plan for \(plan.rankCount)")
+    // By a plan for rank 0, or for one rank alone, every rank would draw all of the noise.
+    precondition(plan.rank == environment.world.rank, "rank \(environment.world.rank) by the plan of rank \(plan.rank)")
     self.plan = plan
     world = environment.world
     node = environment.node
@@ -49,9 +49,9 @@ package struct ModelStateExchange {
     windows = try NodeWindows(plan, parameterCount: parameterCount, node: node)
   }
 
-  /// Microbatches that this rank has to run: where ranks share a sum, as many as the rank of its node that has the most.
+  /// Microbatches that this rank has to run: where ranks meet layer by layer, as many as the rank of its node that has the most.
   package func agreedMicrobatchCount(_ count: Int) throws -> Int {
-    plan.sharding == .node ? try node.allreduceMax(count) : count
+    plan.exchangesByLayer ? try node.allreduceMax(count) : count
   }
 
   /// Sums over the ranks what each has summed over its records. Then every rank has the sum of the elements that it updates.

@@ -75,7 +75,8 @@ package struct ReplicaPlan {
     let isShared = shards.sharding == .node
     var plan = MemoryPlan()
     parameters = plan.add("parameters", .parameters, count: count, placement: isShared ? .node : .rank)
-    let summed = isShared ? shards.updatedCount : count
+    // In the window of exchange, where the whole gradient is.
+    let summed = !isShared ? count : shards.exchangesByLayer ? shards.updatedCount : 0
     gradientSum = plan.add("gradient sum", .gradients, count: computesGradients ? summed : 0)
     _ = plan.add(
       "gradient exchange", .communication, count: shards.windowByteCount, of: UInt8.self, placement: .window)
@@ -89,7 +90,7 @@ package struct ReplicaPlan {
     precondition(!keeps || isFlatGhost && capacity.examples == 1, "one record's gradient kept where there may be others")
     // Where ranks share a sum, a layer's gradient is added once a microbatch: chunks of the head would each be exchanged as a whole.
     let logits =
-      isShared ? .whole : choices.logits ?? Self.logitStorage(model, capacity: capacity, bookKeeps: isGhost && !keeps)
+      shards.exchangesByLayer ? .whole : choices.logits ?? Self.logitStorage(model, capacity: capacity, bookKeeps: isGhost && !keeps)
     transformer = TransformerBuffers(
       model, capacity: capacity,
       options: TransformerBuffers.Options(

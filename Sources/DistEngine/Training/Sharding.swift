@@ -27,11 +27,15 @@ package struct ShardPlan: Sendable {
   package let updated: [Range<Int>]
   /// `optimizer`: the slice of every rank. Else empty.
   package let slices: [Range<Int>]
-  /// `node`: how gradients are exchanged, and which of the owners this rank is (nil: none).
+  /// `node`, where the whole gradient is larger than two pieces: those in which it is exchanged layer by layer. Else it is exchanged once
+  /// a batch.
   package let pieces: ParameterPieces?
+  /// `node`: which of the owners this rank is; nil for none.
   package let owner: Int?
   private let topology: NodeTopology
   private let pieceCapacity: Int
+  /// Bytes of this rank's own in the window in which gradients are exchanged.
+  package let windowByteCount: Int
 
   /// Floats of a piece: two of them are a rank's 64 MB of the window.
   package static let pieceCapacity = 8 << 20
@@ -56,25 +60,34 @@ package struct ShardPlan: Sendable {
     self.pieceCapacity = pieceCapacity
     let (count, ranks) = (layout.totalCount, topology.nodeOfRank.count)
     // Even bounds: normals come in pairs.
-    let slices = (0..<ranks).map { count * $0 / ranks / 2 * 2..<($0 + 1 == ranks ? count : count * ($0 + 1) / ranks / 2 * 2) }
+    let slices = Self.slices(count, owners: ranks, grain: 2)
     switch sharding {
     case .none:
-      (pieces, owner, updated) = (nil, nil, [0..<count])
+      (pieces, owner, updated, windowByteCount) = (nil, nil, [0..<count], 0)
       self.slices = []
       let all = topology.rank == 0 ? 0..<count : 0..<0
       noiseElements = noise == .sharded ? slices[topology.rank] : all
     case .optimizer:
-      (pieces, owner, updated) = (nil, nil, [slices[topology.rank]])
+      (pieces, owner, updated, windowByteCount) = (nil, nil, [slices[topology.rank]], 0)
       self.slices = slices
       noiseElements = slices[topology.rank]
     case .node:
       // Nodes may have different numbers of ranks: slices are those of the smallest, so that every slice is at home on every node.
       let owners = topology.ranksPerNode.min() ?? 1
-      let pieces = ParameterPieces(layout, capacity: pieceCapacity, owners: owners)
       let owner = topology.localRank < owners ? topology.localRank : nil
-      (self.pieces, self.owner) = (pieces, owner)
-      updated = owner.map { pieces.slice(ofOwner: $0).filter { !$0.isEmpty } } ?? []
+      self.owner = owner
       self.slices = []
+      if count > 2 * pieceCapacity {
+        let pieces = ParameterPieces(layout, capacity: pieceCapacity, owners: owners)
+        self.pieces = pieces
+        updated = owner.map { pieces.slice(ofOwner: $0).filter { !$0.isEmpty } } ?? []
+        windowByteCount = NodeGradientSum.windowByteCount(pieces)
+      } else {
+        pieces = nil
+        // Whole cache lines, so that two owners never write to one.
+        updated = owner.map { [Self.slices(count, owners: owners, grain: 16)[$0]] } ?? []
+        windowByteCount = WindowGradientSum.windowByteCount(parameterCount: count)
+      }
       // The sum over nodes comes after: one node's owners draw.
       noiseElements = topology.nodeIndex == 0 ? 0..<count : 0..<0
     }
@@ -87,14 +100,20 @@ package struct ShardPlan: Sendable {
       topology: NodeTopology(rank: 0, nodeOfRank: topology.nodeOfRank, hosts: topology.hosts), pieceCapacity: pieceCapacity)
   }
 
-  /// Ranks of the job that it divides the state among.
-  package var rankCount: Int { topology.nodeOfRank.count }
+  /// Whose plan it is.
+  package var rank: Int { topology.rank }
 
   /// Floats of optimizer state a moment.
   package var updatedCount: Int { updated.reduce(0) { $0 + $1.count } }
 
-  /// Bytes of this rank's own in the window in which gradients are exchanged.
-  package var windowByteCount: Int { pieces.map(NodeGradientSum.windowByteCount) ?? 0 }
+  /// Whether the ranks of a node meet at every layer of every microbatch.
+  package var exchangesByLayer: Bool { pieces != nil }
+
+  /// About equal parts that begin at multiples of `grain`.
+  private static func slices(_ count: Int, owners: Int, grain: Int) -> [Range<Int>] {
+    let bound = { (owner: Int) in owner == owners ? count : count * owner / owners / grain * grain }
+    return (0..<owners).map { bound($0)..<bound($0 + 1) }
+  }
 }
 
 extension Sharding {
