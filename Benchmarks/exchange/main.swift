@@ -55,13 +55,10 @@ exit(
       inWindow.append(seconds[2])
     }
     guard world.rank == 0 else { return ExitStatus.done }
-    print(
-      "\(layout.totalCount) floats (\(4 * layout.totalCount / MemoryMeter.megabyte) MB), \(world.size) ranks; median of \(rounds)"
-    )
+    print("\(layout.totalCount) floats (\(4 * layout.totalCount / MemoryMeter.megabyte) MB), \(world.size) ranks; median of \(rounds)")
     for (name, seconds) in [("one MPI_Allreduce", whole), ("in pieces of 16 MB", inPieces), ("owners in the window", inWindow)] {
       print(
-        "\(name.padding(toLength: 24, withPad: " ", startingAt: 0))\(String(format: "%8.1f ms   x %.2f", 1000 * median(seconds), median(whole) / median(seconds)))"
-      )
+        "\(name.padding(toLength: 24, withPad: " ", startingAt: 0))\(String(format: "%8.1f ms   x %.2f", 1000 * median(seconds), median(whole) / median(seconds)))")
     }
     return ExitStatus.done
   })

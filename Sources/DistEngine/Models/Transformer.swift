@@ -59,8 +59,7 @@ package final class Transformer {
       biasTensor: nil, layout: .outputByInput, parameters: slab)
     attention = CausalAttention(heads: configuration.heads, headWidth: configuration.width / configuration.heads)
     attentionWorkspace = CausalAttention.Workspace(
-      threads: buffers.options.threads, scores: arena.elements(buffers.scores),
-      scoreGradients: arena.elements(buffers.scoreGradients),
+      threads: buffers.options.threads, scores: arena.elements(buffers.scores), scoreGradients: arena.elements(buffers.scoreGradients),
       keyGradient: arena.elements(buffers.keyGradient), valueGradient: arena.elements(buffers.valueGradient),
       delta: arena.elements(buffers.delta))
   }

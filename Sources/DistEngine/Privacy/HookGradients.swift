@@ -12,9 +12,7 @@ package final class HookGradients: GradientAccumulator {
   /// - Parameters:
   ///   - examples: one `[P]` slab for each example that a microbatch may hold.
   ///   - layers: tensors of each layer, by index.
-  package init(
-    sum: any GradientSum, examples: [TensorSlab], layers: [Range<Int>], factors: ClipFactors, workspace: GradientWorkspace
-  ) {
+  package init(sum: any GradientSum, examples: [TensorSlab], layers: [Range<Int>], factors: ClipFactors, workspace: GradientWorkspace) {
     self.sum = sum
     self.examples = examples
     self.layers = layers

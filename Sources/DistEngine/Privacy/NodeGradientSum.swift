@@ -77,8 +77,7 @@ package final class NodeGradientSum: GradientSum {
       coverage.restart()
       body(GradientTarget(slab: TensorSlab(base, extents: extents), range: range, overwrites: true, coverage: coverage))
       // What isn't written would be another layer's, of two exchanges ago.
-      precondition(
-        coverage.floats == range.count, "\(coverage.floats) of the \(range.count) floats of piece \(piece) were written")
+      precondition(coverage.floats == range.count, "\(coverage.floats) of the \(range.count) floats of piece \(piece) were written")
       exchange(piece, half: half)
     }
   }
@@ -110,9 +109,7 @@ package final class NodeGradientSum: GradientSum {
   /// Ranks that don't add the same layers in the same order would add up what doesn't belong together: a defect that must not pass for a sum.
   struct OutOfStep: Error, CustomStringConvertible {
     let rank, piece, expected: Int
-    var description: String {
-      "rank \(rank) of the node adds piece \(piece) of the gradient where this rank adds piece \(expected)"
-    }
+    var description: String { "rank \(rank) of the node adds piece \(piece) of the gradient where this rank adds piece \(expected)" }
   }
 
   /// Floats added up at a time: the sum stays in the nearest cache while the ranks' parts pass by.
