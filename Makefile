@@ -32,8 +32,16 @@ cluster-test: setup
 	$(BUILD) --build-tests
 	scripts/cluster-test
 
-bench: setup
-	@echo "see Benchmarks/README.md"
+# Short settings, to see that all of it runs: the figures' own settings stand in Benchmarks/README.md, and so does what is left out here (the
+# peers, whose packages have to be installed).
+bench: build
+	$(BIN)/kernel-benchmarks memory sgemm "seed-medium, 512 rows"
+	$(BIN)/step-benchmarks --modes standard,ghost,hooks --batch 4 --seq-len 128 --steps 1
+	$(BIN)/step-benchmarks per-step --models tiny,seed-medium --steps 1
+	$(BIN)/step-benchmarks logical-batches --model tiny --batches 8,64,512
+	$(BIN)/step-benchmarks planned-peaks --shapes 4x128 --recompute none --steps 1
+	mpirun --oversubscribe -np 2 $(BIN)/exchange-benchmarks seed-medium 1
+	@echo "the figures' own settings, and the peers: Benchmarks/README.md"
 
 format:
 	swift format --in-place --recursive Sources Tests Benchmarks Package.swift

@@ -15,7 +15,9 @@ let package = Package(
   ],
   targets: [
     // Open MPI by default; DP_MPIRUN_MPI names another pkg-config file, such as mpich: see docs/clusters.md.
-    .systemLibrary(name: "CMPISystem", path: "Sources/CMPI/System", pkgConfig: Context.environment["DP_MPIRUN_MPI"] ?? "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
+    .systemLibrary(
+      name: "CMPISystem", path: "Sources/CMPI/System", pkgConfig: Context.environment["DP_MPIRUN_MPI"] ?? "ompi-c",
+      providers: [.apt(["libopenmpi-dev"])]),
     .target(name: "CMPI", dependencies: ["CMPISystem"], path: "Sources/CMPI", exclude: ["System"]),
     .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
     .target(name: "CKernels"),
@@ -60,9 +62,10 @@ let package = Package(
     // Benchmarks: how each figure of docs/performance.md is made.
     .executableTarget(name: "kernel-benchmarks", dependencies: ["CKernels", "DistEngine"], path: "Benchmarks/kernels"),
     .executableTarget(name: "exchange-benchmarks", dependencies: ["CMPI", "DistEngine"], path: "Benchmarks/exchange"),
+    .target(name: "CAllocationCounter", path: "Benchmarks/CAllocationCounter"),
     .executableTarget(
       name: "step-benchmarks",
-      dependencies: ["DistEngine", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      dependencies: ["CAllocationCounter", "DistEngine", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       path: "Benchmarks/step"),
   ],
   swiftLanguageModes: [.v6]

@@ -107,7 +107,8 @@ package struct CausalAttention {
     }
     let keyGradient = scratch(workspace.keyGradient, length, headWidth)
     let valueGradient = scratch(workspace.valueGradient, length, headWidth)
-    for first in stride(from: 0, to: length, by: Self.queryBlock).reversed() {
+    if length == 0 { return }
+    for first in stride(from: (length - 1) / Self.queryBlock * Self.queryBlock, through: 0, by: -Self.queryBlock) {
       let block = first..<min(first + Self.queryBlock, length)
       let seen = 0..<block.upperBound
       let isLast = block.upperBound == length

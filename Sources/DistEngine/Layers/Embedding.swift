@@ -52,6 +52,7 @@ package struct TokenEmbeddingGradient: LayerGradient {
   let tokens: UnsafeBufferPointer<Int32>
   let outputGradient: Matrix
   let tiedHead: TiedHead?
+  package var kind: LayerGradientKind { .tokens(self) }
 
   package func sumGradient(rows: Range<Int>, into target: GradientTarget, workspace: GradientWorkspace) {
     guard let part = target.clearedPart(of: primary) else { return }
@@ -132,11 +133,13 @@ package struct PositionEmbeddingGradient: LayerGradient {
   package let secondary: Int? = nil
   let positions: UnsafeBufferPointer<Int32>
   let outputGradient: Matrix
+  package var kind: LayerGradientKind { .positions(self) }
 
   package func sumGradient(rows: Range<Int>, into target: GradientTarget, workspace: GradientWorkspace) {
     guard let part = target.clearedPart(of: primary) else { return }
     RowKernels.scatterAdd(
-      outputGradient.rows(rows), at: UnsafeBufferPointer(rebasing: positions[rows]), to: part.matrix, firstRow: part.rows.lowerBound)
+      outputGradient.rows(rows), at: UnsafeBufferPointer(rebasing: positions[rows]), to: part.matrix,
+      firstRow: part.rows.lowerBound)
   }
 
   package func squaredGradientNorms(rows: Range<Int>, workspace: GradientWorkspace) -> SquaredNorms {

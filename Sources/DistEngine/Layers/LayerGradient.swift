@@ -6,6 +6,8 @@
 package protocol LayerGradient {
   var primary: Int { get }
   var secondary: Int? { get }
+  /// Which layer's it is, for whoever keeps several.
+  var kind: LayerGradientKind { get }
 
   /// Gives `target` the sum over `rows` of the gradient: one example's gradient where the rows are one example's, the whole sum
   /// where they are all.
@@ -16,6 +18,14 @@ package protocol LayerGradient {
 
   /// Gives `target` `Σ_i weight_i · gradient_i`.
   func sumWeightedGradients(_ weights: GradientWeights, into target: GradientTarget, workspace: GradientWorkspace)
+}
+
+/// Gradients of all layers in one array, without a block of the heap for each as `any LayerGradient` would take.
+package enum LayerGradientKind {
+  case linear(LinearGradient)
+  case norm(LayerNormGradient)
+  case tokens(TokenEmbeddingGradient)
+  case positions(PositionEmbeddingGradient)
 }
 
 package struct SquaredNorms {

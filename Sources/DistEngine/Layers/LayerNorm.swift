@@ -47,6 +47,7 @@ package struct LayerNormGradient: LayerGradient {
 
   package var primary: Int { gainTensor }
   package var secondary: Int? { biasTensor }
+  package var kind: LayerGradientKind { .norm(self) }
 
   package func sumGradient(rows: Range<Int>, into target: GradientTarget, workspace: GradientWorkspace) {
     guard let sums = sums(of: target, workspace: workspace) else { return }

@@ -52,7 +52,9 @@ package enum LinearInput {
   case normalized(Matrix, gain: Vector, bias: Vector)
 
   var columns: Int {
-    switch self { case .stored(let m), .normalized(let m, _, _): m.columns }
+    switch self {
+    case .stored(let m), .normalized(let m, _, _): m.columns
+    }
   }
 
   /// Rows of the input, in the row scratch where they have to be made.
@@ -85,6 +87,8 @@ package struct LinearGradient: LayerGradient {
   package let layout: Linear.WeightLayout
   package let input: LinearInput
   package let outputGradient: Matrix
+
+  package var kind: LayerGradientKind { .linear(self) }
 
   package init(
     primary: Int, secondary: Int?, layout: Linear.WeightLayout, input: LinearInput, outputGradient: Matrix

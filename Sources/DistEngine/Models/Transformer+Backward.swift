@@ -98,7 +98,8 @@ extension Transformer {
     finalNorm.backward(
       outputGradient: headInputGradient, normalized: normalized, rstd: vector(buffers.finalRstd, count: rows),
       residualIn: gradient, residualOut: gradient)
-    for (l, (block, at)) in zip(blocks, buffers.blocks).enumerated().reversed() {
+    for l in blocks.indices.reversed() {
+      let (block, at) = (blocks[l], buffers.blocks[l])
       if buffers.recomputesBlocks && !(lastBlockIsThere && l == blocks.count - 1) {
         recomputeActivations(of: block, at, batch)
       }

@@ -98,26 +98,26 @@ package struct ClipFactors {
     return norm(example: example, group: group).isFinite ? factor(example: example, group: group) : nil
   }
 
-  /// Fills `weights[R]` with a tensor's factors and finds the rows that take part.
-  func rowWeights(tensor: Int, records: [Range<Int>], into weights: Vector) -> RowWeights {
-    var runs: [Range<Int>] = []
+  /// Fills a buffer with a tensor's factors and finds the rows that take part. The result is valid until the next one in this buffer.
+  func rowWeights(tensor: Int, records: [Range<Int>], in buffer: inout RowWeightBuffer) -> RowWeights {
+    buffer.runs.removeAll(keepingCapacity: true)
     for (example, rows) in records.enumerated() {
       guard let factor = factor(example: example, tensor: tensor) else { continue }
-      weights[rows].update(repeating: factor)
-      if let last = runs.last, last.upperBound == rows.lowerBound {
-        runs[runs.count - 1] = last.lowerBound..<rows.upperBound
+      buffer.weights[rows].update(repeating: factor)
+      if let last = buffer.runs.last, last.upperBound == rows.lowerBound {
+        buffer.runs[buffer.runs.count - 1] = last.lowerBound..<rows.upperBound
       } else {
-        runs.append(rows)
+        buffer.runs.append(rows)
       }
     }
-    return RowWeights(weights: weights, runs: runs)
+    return RowWeights(weights: buffer.weights, runs: buffer.runs)
   }
 
   /// Counts over the microbatch. Computed from private data, without noise.
   package func statistics() -> ClippingStatistics {
     var result = ClippingStatistics()
     for example in 0..<count {
-      let norms = (0..<groups).map { norm(example: example, group: $0) }
+      let norms = norms[example * groups..<(example + 1) * groups]
       result.examples += 1
       if !norms.allSatisfy(\.isFinite) {
         result.nonFinite += 1
@@ -128,6 +128,16 @@ package struct ClipFactors {
     }
     return result
   }
+}
+
+/// Memory for the row weights of one tensor after the other.
+struct RowWeightBuffer {
+  /// `[R]`
+  fileprivate let weights: Vector
+  /// Grows with the first tensors of a run; a layer's own array would be an allocation a layer.
+  fileprivate var runs: [Range<Int>] = []
+
+  init(_ weights: Vector) { self.weights = weights }
 }
 
 /// What clipping did to the examples of a batch. Computed from private data, without noise: not covered by the guarantee.

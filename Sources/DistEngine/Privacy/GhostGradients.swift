@@ -14,13 +14,13 @@ package final class GhostGradients: GradientAccumulator {
   private let tiedTensor: Int?
   /// `[V,d]`: one example's gradient of the head, where logits come in chunks; else nil.
   private let headGradient: TensorSlab?
-  private let primaryWeights: Vector
-  private let secondaryWeights: Vector
+  private var primaryWeights: RowWeightBuffer
+  private var secondaryWeights: RowWeightBuffer
 
   private var factors: ClipFactors
   private var records: [Range<Int>] = []
   /// Layers whose weighted sum waits for its factors.
-  private var book: [any LayerGradient] = []
+  private var book: [LayerGradientKind] = []
   private var headWaits = false
   /// All factors are known: what comes now comes the second time.
   private var knowsFactors = false
@@ -87,8 +87,8 @@ package final class GhostGradients: GradientAccumulator {
     self.tiedTensor = tiedTensor
     self.workspaces = workspaces
     repeated = buffers.repeated
-    primaryWeights = arena.elements(buffers.primaryWeights)
-    secondaryWeights = arena.elements(buffers.secondaryWeights)
+    primaryWeights = RowWeightBuffer(arena.elements(buffers.primaryWeights))
+    secondaryWeights = RowWeightBuffer(arena.elements(buffers.secondaryWeights))
     // A block's slab begins where its first tensor would make it begin, so that its tensors are found at their own offsets.
     let slabs = buffers.kept.map { block in
       TensorSlab(arena.elements(block.buffer).baseAddress! - block.floats.lowerBound, extents: extents)
@@ -129,7 +129,7 @@ package final class GhostGradients: GradientAccumulator {
     addNorms(of: gradient)
     if repeated.contains(gradient.primary) { return }
     if factors.clipping == .flat || gradient.primary == tiedTensor {
-      book.append(gradient)
+      book.append(gradient.kind)
     } else {
       factors.setFactors(tensor: gradient.primary)
       if let secondary = gradient.secondary { factors.setFactors(tensor: secondary) }
@@ -141,14 +141,15 @@ package final class GhostGradients: GradientAccumulator {
   private func addNorms(of gradient: some LayerGradient) {
     let team = ThreadTeam.current
     withUnsafeTemporaryAllocation(of: SquaredNorms.self, capacity: records.count) { norms in
-      let compute = { (example: Int, thread: Int) in
-        let result = gradient.squaredGradientNorms(rows: self.records[example], workspace: self.workspaces[thread])
+      // A function, not a constant that holds a closure: that one would be allocated.
+      func compute(example: Int, thread: Int) {
+        let result = gradient.squaredGradientNorms(rows: records[example], workspace: workspaces[thread])
         norms.initializeElement(at: example, to: result)
       }
       if records.count >= team.count {
         team.forEach(records.count, compute)
       } else {
-        for example in records.indices { compute(example, 0) }
+        for example in records.indices { compute(example: example, thread: 0) }
       }
       for example in records.indices {
         factors.add(norms[example].primary, example: example, tensor: gradient.primary)
@@ -199,7 +200,7 @@ package final class GhostGradients: GradientAccumulator {
       for layer in block.layers { addKept(block.gradient, layer: layer, factor: keptFactor) }
     }
     knowsFactors = true
-    for gradient in book { addWeightedSum(gradient) }
+    for gradient in book { addBooked(gradient) }
     if !repeated.isEmpty { model.repeatBlockGradients(of: batch, into: self) }
     guard headWaits else { return }
     let tensor = model.headTensor
@@ -207,7 +208,7 @@ package final class GhostGradients: GradientAccumulator {
       addHeadGradient(of: 0, tensor: tensor)
       return
     }
-    let weights = factors.rowWeights(tensor: tensor, records: records, into: primaryWeights)
+    let weights = factors.rowWeights(tensor: tensor, records: records, in: &primaryWeights)
     for run in weights.runs {
       model.recomputedHeadGradients(of: batch, rows: run) { rows, gradient in
         let chunk = RowWeights(weights: weights.weights(rows), runs: [0..<rows.count])
@@ -234,12 +235,21 @@ package final class GhostGradients: GradientAccumulator {
     }
   }
 
+  private func addBooked(_ gradient: LayerGradientKind) {
+    switch gradient {
+    case .linear(let gradient): addWeightedSum(gradient)
+    case .norm(let gradient): addWeightedSum(gradient)
+    case .tokens(let gradient): addWeightedSum(gradient)
+    case .positions(let gradient): addWeightedSum(gradient)
+    }
+  }
+
   private func addWeightedSum(_ gradient: some LayerGradient) {
-    let primary = factors.rowWeights(tensor: gradient.primary, records: records, into: primaryWeights)
+    let primary = factors.rowWeights(tensor: gradient.primary, records: records, in: &primaryWeights)
     let secondary =
       factors.clipping == .flat
       ? primary
-      : factors.rowWeights(tensor: gradient.secondary ?? gradient.primary, records: records, into: secondaryWeights)
+      : factors.rowWeights(tensor: gradient.secondary ?? gradient.primary, records: records, in: &secondaryWeights)
     sum.add(layerOf: gradient.primary) {
       gradient.sumWeightedGradients(
         GradientWeights(primary: primary, secondary: secondary), into: $0, workspace: workspaces[0])

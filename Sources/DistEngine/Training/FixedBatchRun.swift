@@ -60,6 +60,8 @@ package struct FixedBatchRun {
   private static let key = RandomKey(seed: 1)
 
   package var plannedBytes: Int { replica.arena.layout.byteCount }
+  /// The most records that a microbatch has.
+  package var microbatchRecords: Int { replica.plan.capacity.examples }
 
   /// Gradient, noise, sum over ranks and update. Collective.
   ///

@@ -1,0 +1,109 @@
+import DistEngine
+import Foundation
+
+/// Every matrix product of a model at its own shape, layout and strides, beside the best square product of the same run.
+struct ProductBenchmark {
+  /// Whether a line is wanted, by its name.
+  let isWanted: (String) -> Bool
+
+  func run() {
+    // 512 rows are what `auto` fills a microbatch with; 128 a short record alone.
+    let cases = [("seed-medium", ModelPreset.seedMedium), ("small", .small)].flatMap { name, preset in
+      [512, 128].map { (title: "product, \(name), \($0) rows", shape: preset.configuration, rows: $0) }
+    }
+    for (title, shape, rows) in cases {
+      let products = Self.products(of: shape, rows: rows).filter { isWanted("\(title): \($0.name)") }
+      if products.isEmpty { continue }
+      let best = Self.bestSquare()
+      print(column("\(title): square, the best", 56), String(format: "%7.1f GFLOP/s", best.rate / 1e9), "n \(best.size)")
+      for product in products {
+        let rate = product.flops / seconds(product.call)
+        print(
+          column("\(title): \(product.name)", 56),
+          String(format: "%7.1f GFLOP/s, %.2f of the best square", rate / 1e9, rate / best.rate))
+      }
+    }
+  }
+
+  private struct Product {
+    let name: String
+    let flops: Double
+    let call: () -> Void
+  }
+
+  private static func bestSquare() -> (rate: Double, size: Int) {
+    let rates = [512, 768, 1024, 1536, 2048].map { n -> (rate: Double, size: Int) in
+      let (a, b, c) = (random(n * n), random(n * n), AlignedBuffer<Float>(count: n * n))
+      let time = seconds {
+        MatrixProducts.multiply(
+          .plain(Matrix(a.base, rows: n, columns: n)), .plain(Matrix(b.base, rows: n, columns: n)),
+          into: Matrix(c.base, rows: n, columns: n))
+      }
+      return (2 * pow(Double(n), 3) / time, n)
+    }
+    return rates.max { $0.rate < $1.rate }!
+  }
+
+  private static func products(of shape: ModelConfiguration, rows: Int) -> [Product] {
+    let (d, inner) = (shape.width, shape.innerWidth)
+    let linear = [("qkv", d, 3 * d), ("attention out", d, d), ("mlp up", d, inner), ("mlp down", inner, d)]
+    return linear.flatMap { Self.linear($0.0, rows: rows, inputs: $0.1, outputs: $0.2, isHead: false) }
+      + Self.linear("head", rows: rows, inputs: d, outputs: shape.vocabularySize, isHead: true)
+      + attention(shape, length: rows)
+  }
+
+  /// As `Linear` calls them: the head's weight lies in rows of outputs, the others' in rows of inputs.
+  private static func linear(_ name: String, rows: Int, inputs: Int, outputs: Int, isHead: Bool) -> [Product] {
+    let (x, weight, y) = (random(rows * inputs), random(inputs * outputs), random(rows * outputs))
+    let (input, output) = (Matrix(x.base, rows: rows, columns: inputs), Matrix(y.base, rows: rows, columns: outputs))
+    let matrix = Matrix(weight.base, rows: isHead ? outputs : inputs, columns: isHead ? inputs : outputs)
+    let flops = 2 * Double(rows) * Double(inputs) * Double(outputs)
+    // Closures hold the buffers, not what lies in them.
+    let call = { (body: @escaping () -> Void) in { withExtendedLifetime((x, weight, y), body) } }
+    return [
+      Product(
+        name: "\(name), forward", flops: flops,
+        call: call {
+          MatrixProducts.multiply(
+            .plain(input), isHead ? .transposed(matrix) : .plain(matrix), into: output, beta: isHead ? 0 : 1)
+        }),
+      Product(
+        name: "\(name), input gradient", flops: flops,
+        call: call { MatrixProducts.multiply(.plain(output), isHead ? .plain(matrix) : .transposed(matrix), into: input) }),
+      Product(
+        name: "\(name), weight gradient", flops: flops,
+        call: call {
+          let (left, right) = isHead ? (output, input) : (input, output)
+          MatrixProducts.multiply(.transposed(left), .plain(right), into: matrix, beta: 1)
+        }),
+    ]
+  }
+
+  /// The last block of queries of one record and head, which sees all keys: operands are slices of wide rows.
+  private static func attention(_ shape: ModelConfiguration, length: Int) -> [Product] {
+    let (d, width) = (shape.width, shape.width / shape.heads)
+    let (packed, attended) = (random(length * 3 * d), random(length * d))
+    let block = min(CausalAttention.queryBlock, length)
+    let weights = random(block * length)
+    let qkv = Matrix(packed.base, rows: length, columns: 3 * d)
+    let queries = qkv.columns(0..<width).rows(length - block..<length)
+    let (keys, values) = (qkv.columns(d..<d + width), qkv.columns(2 * d..<2 * d + width))
+    let scores = Matrix(weights.base, rows: block, columns: length)
+    let result = Matrix(attended.base, rows: length, columns: d).columns(0..<width).rows(length - block..<length)
+    let gathered = AlignedBuffer<Float>(count: length * width)
+    let gradient = Matrix(gathered.base, rows: length, columns: width)
+    let flops = 2 * Double(block) * Double(length) * Double(width)
+    let call = { (body: @escaping () -> Void) in { withExtendedLifetime((packed, attended, weights, gathered), body) } }
+    return [
+      Product(
+        name: "attention scores, forward", flops: flops,
+        call: call { MatrixProducts.multiply(.plain(queries), .transposed(keys), into: scores) }),
+      Product(
+        name: "attention values, forward", flops: flops,
+        call: call { MatrixProducts.multiply(.plain(scores), .plain(values), into: result) }),
+      Product(
+        name: "attention keys' gradient", flops: flops,
+        call: call { MatrixProducts.multiply(.transposed(scores), .plain(queries), into: gradient, beta: 1) }),
+    ]
+  }
+}
