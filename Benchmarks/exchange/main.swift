@@ -28,7 +28,9 @@ exit(
     let layout = preset.configuration.parameterLayout
     let buffer = AlignedBuffer<Float>(count: layout.totalCount)
     buffer.elements.update(repeating: 1)
-    let plan = ShardPlan(layout, sharding: .node, noise: .sharded, topology: environment.topology)
+    let plan = ShardPlan(
+      layout, sharding: .node, noise: .sharded, topology: environment.topology,
+      pieceCapacity: min(ShardPlan.pieceCapacity, layout.totalCount / 3))
     guard let pieces = plan.pieces else { preconditionFailure("a node's plan without pieces") }
     let window = try SharedWindow(byteCount: plan.windowByteCount, communicator: environment.node)
     let slice = AlignedBuffer<Float>(count: plan.updatedCount)

@@ -106,6 +106,14 @@ int CMPI_Reduce_in_place(void *buffer, size_t count, CMPI_Datatype type, CMPI_Op
   return MPI_Reduce(source, rank == root ? buffer : NULL, (int)count, TYPE(type), OP(op), root, COMM(comm));
 }
 
+int CMPI_Reduce_scatter_in_place(void *buffer, const int *counts, CMPI_Datatype type, CMPI_Op op, CMPI_Comm comm) {
+  return MPI_Reduce_scatter(MPI_IN_PLACE, buffer, counts, TYPE(type), OP(op), COMM(comm));
+}
+
+int CMPI_Allgatherv_in_place(void *buffer, const int *counts, const int *offsets, CMPI_Datatype type, CMPI_Comm comm) {
+  return MPI_Allgatherv(MPI_IN_PLACE, 0, TYPE(type), buffer, counts, offsets, TYPE(type), COMM(comm));
+}
+
 int CMPI_Gather_bytes(const void *bytes, size_t count, void *result, int root, CMPI_Comm comm) {
   if (count > INT_MAX) return MPI_ERR_COUNT;
   return MPI_Gather(bytes, (int)count, MPI_BYTE, result, (int)count, MPI_BYTE, root, COMM(comm));

@@ -62,6 +62,11 @@ int CMPI_Bcast_bytes(void *buffer, size_t count, int root, CMPI_Comm comm);
 int CMPI_Allreduce_in_place(void *buffer, size_t count, CMPI_Datatype type, CMPI_Op op, CMPI_Comm comm);
 // The result replaces `buffer` on `root`; on the other ranks `buffer` is only read.
 int CMPI_Reduce_in_place(void *buffer, size_t count, CMPI_Datatype type, CMPI_Op op, int root, CMPI_Comm comm);
+// Rank r gets the sum of the r-th of the consecutive blocks of counts[r] elements that `buffer` has, at the beginning of `buffer`. What
+// follows it there is undefined.
+int CMPI_Reduce_scatter_in_place(void *buffer, const int *counts, CMPI_Datatype type, CMPI_Op op, CMPI_Comm comm);
+// counts[r] elements from rank r, which lie where they belong: at offsets[r] elements from the beginning of `buffer`.
+int CMPI_Allgatherv_in_place(void *buffer, const int *counts, const int *offsets, CMPI_Datatype type, CMPI_Comm comm);
 // `count` bytes from each rank; `result` has room for size · count.
 int CMPI_Gather_bytes(const void *bytes, size_t count, void *result, int root, CMPI_Comm comm);
 int CMPI_Allgather_bytes(const void *bytes, size_t count, void *result, CMPI_Comm comm);
