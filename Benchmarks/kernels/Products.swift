@@ -15,11 +15,11 @@ struct ProductBenchmark {
       let products = Self.products(of: shape, rows: rows).filter { isWanted("\(title): \($0.name)") }
       if products.isEmpty { continue }
       let best = Self.bestSquare()
-      print(column("\(title): square, the best", 56), String(format: "%7.1f GFLOP/s", best.rate / 1e9), "n \(best.size)")
+      print(column("\(title): square, the best", 62), String(format: "%7.1f GFLOP/s", best.rate / 1e9), "n \(best.size)")
       for product in products {
         let rate = product.flops / seconds(product.call)
         print(
-          column("\(title): \(product.name)", 56),
+          column("\(title): \(product.name)", 62),
           String(format: "%7.1f GFLOP/s, %.2f of the best square", rate / 1e9, rate / best.rate))
       }
     }
