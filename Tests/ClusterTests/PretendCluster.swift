@@ -29,9 +29,10 @@ enum PretendCluster {
   ) throws -> MPILauncher.Outcome {
     let executable = try MPILauncher(built: program).executable.path(percentEncoded: false)
     let launcher = (hosts.map { ["--host", $0] } ?? []) + launcherOptions + ["-np", "\(ranks)"]
-    // Without a progress bar on the ranks of node1; those of other hosts have no environment of ours.
+    // Without a progress bar on the ranks of node1; those of other hosts have no environment of ours. Each host has a place for sessions.
     return try script.run(
-      ["run", "--"] + launcher + [executable] + arguments, ranks: nil, environment: ["CI": "1"], timeout: timeout)
+      ["run", "--"] + launcher + [executable] + arguments, ranks: nil,
+      environment: ["CI": "1", "OMPI_MCA_orte_tmpdir_base": nil], timeout: timeout)
   }
 
   /// Runs a command on one host.

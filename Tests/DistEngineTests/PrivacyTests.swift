@@ -1,6 +1,7 @@
 import DistEngine
 import Foundation
 import PrivacyAccounting
+import TestSupport
 import Testing
 
 @Suite struct PrivacyTests {

@@ -1,5 +1,6 @@
 import DistEngine
 import Foundation
+import TestSupport
 import Testing
 
 /// Per-example norms, factors and the clipped sum of a random GPT-2, from PyTorch in float64 (Tests/Fixtures/gpt2-tiny).

@@ -73,13 +73,3 @@ enum SmallModels {
       tensors: Dictionary(uniqueKeysWithValues: tensors))
   }
 }
-
-/// `‖a - b‖ / ‖b‖`
-func relativeDistance(_ a: some Sequence<Double>, _ b: some Sequence<Double>) -> Double {
-  var (difference, size) = (0.0, 0.0)
-  for (x, y) in zip(a, b) {
-    difference += (x - y) * (x - y)
-    size += y * y
-  }
-  return size == 0 ? difference.squareRoot() : (difference / size).squareRoot()
-}

@@ -1,4 +1,5 @@
 import DistEngine
+import TestSupport
 import Testing
 
 /// Losses, norms and sums of every mode with several threads, against one.

@@ -60,7 +60,6 @@ public struct MPILauncher: Sendable {
     process.executableURL = ranks == nil ? executable : URL(fileURLWithPath: "/usr/bin/env")
     let launcher = ["mpirun"] + (isOversubscribed ? ["--oversubscribe"] : []) + launcherOptions
     process.arguments = (ranks.map { launcher + ["-np", "\($0)", executable.path] } ?? []) + arguments
-    process.environment = Self.environment(adding: environment)
     process.currentDirectoryURL = directory
     process.standardInput = FileHandle.nullDevice
 
@@ -68,6 +67,7 @@ public struct MPILauncher: Sendable {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("mpi-launcher-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: folder) }
+    process.environment = Self.environment(sessions: folder, adding: environment)
     let (output, error) = (folder.appendingPathComponent("out"), folder.appendingPathComponent("err"))
     for file in [output, error] { try Data().write(to: file) }
     process.standardOutput = try FileHandle(forWritingTo: output)
@@ -86,12 +86,16 @@ public struct MPILauncher: Sendable {
   }
 
   /// What Open MPI needs to run as root, and nothing of a launcher that the tests themselves run under.
-  private static func environment(adding changes: [String: String?]) -> [String: String] {
+  ///
+  /// - Parameter sessions: where Open MPI keeps what a job needs. Jobs that begin and end at the same time make and remove one directory
+  ///   for all where they are not told otherwise, and may fail over it.
+  private static func environment(sessions: URL, adding changes: [String: String?]) -> [String: String] {
     var result = ProcessInfo.processInfo.environment.filter { name, _ in
       !["OMPI_COMM_WORLD_", "PMI_", "PMIX_", "SLURM_"].contains { name.hasPrefix($0) }
     }
     result["OMPI_ALLOW_RUN_AS_ROOT"] = "1"
     result["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
+    result["OMPI_MCA_orte_tmpdir_base"] = sessions.path
     for (name, value) in changes { result[name] = value }
     return result
   }

@@ -30,12 +30,12 @@ package struct TensorFile {
 }
 
 /// L2 norm of the difference, over that of `expected`.
-package func relativeDistance(_ actual: [Double], _ expected: [Double]) -> Double {
+package func relativeDistance(_ actual: some Collection<Double>, _ expected: some Collection<Double>) -> Double {
   guard actual.count == expected.count else { return .infinity }
   var (difference, size) = (0.0, 0.0)
   for (a, e) in zip(actual, expected) {
     difference += (a - e) * (a - e)
     size += e * e
   }
-  return (difference / size).squareRoot()
+  return size == 0 ? difference.squareRoot() : (difference / size).squareRoot()
 }
