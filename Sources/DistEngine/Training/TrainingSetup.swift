@@ -194,7 +194,7 @@ package struct TrainingSetup {
         limits: limits)
     }
 
-    /// Options that would make the run fit, each alone.
+    /// Options that would make the run fit, each alone; where none does, the first that do together.
     func alternatives() -> [String] {
       let changes: [(String, (inout TrainingConfiguration) -> Void)] = [
         ("--microbatch auto", { $0.performance.microbatch = nil }),
@@ -203,11 +203,18 @@ package struct TrainingSetup {
         ("--shard none", { $0.performance.sharding = Sharding.none }),
         ("--mode ghost", { $0.mode = .ghost }),
       ]
-      return changes.compactMap { option, change in
+      let alone = changes.compactMap { option, change in
         var changed = self
         change(&changed.configuration)
         return (try? changed.plan()) == nil ? nil : option
       }
+      if !alone.isEmpty { return alone }
+      var together = self
+      (together.configuration.mode, together.configuration.performance.microbatch) = (configuration.mode.isPrivate ? .ghost : .standard, nil)
+      let mode = "--mode \(together.configuration.mode.rawValue) --microbatch auto"
+      if (try? together.plan()) != nil { return [mode] }
+      together.configuration.performance.recompute = .blocks
+      return (try? together.plan()) == nil ? [] : [mode + " --recompute blocks"]
     }
   }
 
