@@ -92,6 +92,17 @@ extension LaunchedProgramTests {
         ], in: directory)
     }
 
+    /// 4096 gradients of a billion parameters are 16 TB, whatever the machine: nothing is allocated before that is said.
+    @Test func runsThatNoNodeHasTheMemoryFor() throws {
+      let directory = try TemporaryDirectory()
+      let hooks = ["--model", "1b", "--mode", "hooks", "--microbatch", "4096", "--batch-size", "4"] + Self.ownData + Self.noise
+      try expectRefusals(
+        [
+          (hooks, ExitStatus.refused, [" GB on ", "which has", " GB for it"]),
+          (hooks + ["--shard", "none"], ExitStatus.refused, [" GB on ", "which has", " GB for it"]),
+        ], in: directory)
+    }
+
     @Test func modelsThatCannotBeLoaded() throws {
       let directory = try TemporaryDirectory()
       let weights = try FileBytes.read("\(Fixture.model)/model.safetensors")
