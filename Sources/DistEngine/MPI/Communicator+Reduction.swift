@@ -47,7 +47,7 @@ extension Communicator {
   private static var slicedBytes: Int { 1 << 20 }
 
   /// Every rank adds up one slice and gives it to all: 2(n - 1)/n of the buffer leaves each of n ranks, the least there can be (Chan et al.
-  /// 2007, "Collective communication: theory, practice, and experience", 7.5). Open MPI's own choice for large sums sends up to
+  /// 2007, "Collective communication: theory, practice, and experience"). Open MPI's own choice for large sums sends up to
   /// twice as much where n isn't a power of two (docs/performance.md).
   private func allreduceSumInSlices<Number: ReducibleNumber>(_ base: UnsafeMutablePointer<Number>, _ count: Int) throws {
     try withUnsafeTemporaryAllocation(of: Int32.self, capacity: 2 * size) { numbers in
