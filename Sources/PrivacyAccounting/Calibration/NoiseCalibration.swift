@@ -52,7 +52,7 @@ extension Accounting {
   }
 
   /// Noise multipliers below this are never returned: they protect next to nothing.
-  public static let smallestNoiseMultiplier = 0.01
+  public static let smallestNoiseMultiplier = 1e-6
   /// Noise multipliers above this are never returned.
   public static let largestNoiseMultiplier = 1e12
 }

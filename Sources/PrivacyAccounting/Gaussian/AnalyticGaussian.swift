@@ -2,38 +2,48 @@ import Foundation
 
 /// The Gaussian mechanism's exact trade-off between ε and δ.
 ///
-/// With μ = sensitivity / noise deviation, δ(ε) = Φ(μ/2 − ε/μ) − e^ε Φ(−μ/2 − ε/μ): Balle & Wang 2018, Theorem 8
+/// With μ = sensitivity / noise deviation and z = ε/μ − μ/2, δ(ε) = Φ(−z) − e^ε Φ(−z − μ): Balle & Wang 2018, Theorem 8
 /// (arXiv 1805.06530v2). It holds for compositions of full-batch steps too, with μ² = Σ 1/σ².
 package struct AnalyticGaussian {
   package let mu: Double
 
   /// Bound on the relative error that rounding leaves in ε, far above what the tests see.
-  static let relativeError = 1e-10
+  var relativeError: Double {
+    mu < Self.smallMu ? Self.smallMu : max(1e-10, 1e-12 / mu)
+  }
+
+  /// Below, the two terms of δ agree in too many digits.
+  private static let smallMu = 1e-4
 
   package init(mu: Double) {
     self.mu = mu
   }
 
-  /// log δ at `epsilon`; −∞ where μ = 0.
+  /// log δ at `epsilon`, never below the truth by more than rounding; −∞ where μ = 0.
   package func logDelta(epsilon: Double) -> Double {
     guard mu > 0 else { return -.infinity }
     guard mu < .infinity else { return 0 }
-    let first = NormalDistribution.logUpperTail(epsilon / mu - mu / 2)
-    let second = epsilon + NormalDistribution.logUpperTail(epsilon / mu + mu / 2)
+    let z = epsilon / mu - mu / 2
+    // δ = E(1 − e^{−μ(X − z)})₊ ≤ μ E(X − z)₊, and at least 1 − μ/2·E(X − z)₊²/E(X − z)₊ of that.
+    if mu < Self.smallMu { return min(0, log(mu) + NormalDistribution.logExpectedExcess(over: z)) }
+    let first = NormalDistribution.logUpperTail(z)
+    // e^ε φ(z + μ) = φ(z): written so, nothing cancels where ε is large.
+    let second = -0.5 * z * z - NormalDistribution.logNormaliser + NormalDistribution.logMills(z + mu)
     guard second < first else { return -.infinity }
     return first + log(-expm1(second - first))
   }
 
-  /// The ε at which δ(ε) = `delta`; 0 where δ(0) is already below.
+  /// The ε at which δ(ε) = `delta`; 0 where δ(0) is already below; infinite where no double holds it.
   package func epsilon(delta: Double) -> Double {
     guard mu > 0 else { return 0 }
-    guard mu < .infinity else { return .infinity }
+    let start = mu * mu / 2 + mu * ((-2 * log(delta)).squareRoot() + 1)
+    guard start < .infinity else { return .infinity }
     let target = log(delta)
     guard logDelta(epsilon: 0) > target else { return 0 }
     // At ε = μ²/2 + zμ the first term alone is P(X > z), so z with that tail is above the root.
     var low = 0.0
-    var high = mu * mu / 2 + mu * ((-2 * target).squareRoot() + 1)
-    while logDelta(epsilon: high) > target { high *= 2 }
+    var high = start
+    while logDelta(epsilon: high) > target, high < .infinity { high *= 2 }
     for _ in 0..<200 {
       let middle = low + (high - low) / 2
       guard middle > low, middle < high, high - low > 1e-15 * high else { break }

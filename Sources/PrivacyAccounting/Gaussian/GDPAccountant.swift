@@ -37,7 +37,7 @@ public struct GDPAccountant: PrivacyAccountant {
     composition.sampled.reduce(composition.fullBatchSquaredMu) { sum, phase in
       let rate = phase.samplingRate
       let noise = phase.noiseMultiplier
-      return sum + Double(phase.steps) * rate * rate * expm1(1 / (noise * noise))
+      return sum + Double(phase.steps) * rate * rate * expm1(1 / noise / noise)
     }.squareRoot()
   }
 }

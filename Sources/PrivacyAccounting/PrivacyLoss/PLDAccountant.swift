@@ -31,10 +31,32 @@ public struct PLDAccountant: PrivacyAccountant {
     guard !composition.hasUnprotectedRelease else { return .unprotected }
     guard !composition.sampled.isEmpty else {
       let exact = fullBatch.epsilon(delta: delta)
+      let error = fullBatch.relativeError
       return EpsilonBounds(
-        upper: exact * (1 + AnalyticGaussian.relativeError), lower: exact * (1 - AnalyticGaussian.relativeError))
+        upper: exact * (1 + error), lower: exact < .infinity ? exact * (1 - error) : .greatestFiniteMagnitude)
     }
-    return PrivacyLossProfile(composition, gap: gap).epsilon(delta: delta)
+    if composition.suitsLattices, delta > Self.smallestLatticeDelta {
+      let bounds = PrivacyLossProfile(composition, gap: gap).epsilon(delta: delta)
+      if bounds.notes.isEmpty { return bounds }
+      return try closedForm(delta: delta, besides: bounds)
+    }
+    return try closedForm(delta: delta, besides: nil)
+  }
+
+  /// Below, what lattices leave out isn't small beside δ in doubles.
+  private static let smallestLatticeDelta = 1e-280
+
+  /// The best of what needs no lattice, and of what one gave.
+  private func closedForm(delta: Double, besides lattice: EpsilonBounds?) throws(AccountingError) -> EpsilonBounds {
+    let participation = ParticipationBounds(composition, delta: delta)
+    var rdp = RDPAccountant()
+    for phase in composition.phases { try rdp.compose(phase) }
+    let upper = min(participation.upperEpsilon(delta: delta), try rdp.epsilon(delta: delta).upper, lattice?.upper ?? .infinity)
+    let lower = min(upper, max(participation.lowerEpsilon(delta: delta), lattice?.lower ?? 0))
+    let isClose = upper < .infinity && upper - lower <= max(gap.relative * upper, gap.absolute)
+    return EpsilonBounds(
+      upper: upper, lower: lower,
+      notes: isClose ? [] : ["the bounds are further apart than asked for: no lattice of losses holds such a run more finely"])
   }
 
   public func delta(epsilon: Double) throws(AccountingError) -> DeltaBounds {
@@ -49,15 +71,32 @@ public struct PLDAccountant: PrivacyAccountant {
       return epsilon < .infinity ? .unprotected : DeltaBounds(upper: composition.hasUnprotectedRelease ? 1 : 0)
     }
     guard !composition.sampled.isEmpty else {
-      let error = AnalyticGaussian.relativeError
+      let error = fullBatch.relativeError
       return DeltaBounds(
         upper: min(1, exp(fullBatch.logDelta(epsilon: epsilon * (1 - error)))),
         lower: exp(fullBatch.logDelta(epsilon: epsilon * (1 + error))))
     }
-    return PrivacyLossProfile(composition, gap: gap).delta(epsilon: epsilon, scale: scale)
+    if composition.suitsLattices, scale ?? 1 > Self.smallestLatticeDelta {
+      return PrivacyLossProfile(composition, gap: gap).delta(epsilon: epsilon, scale: scale)
+    }
+    let participation = ParticipationBounds(composition, delta: scale ?? 1e-12)
+    var rdp = RDPAccountant()
+    for phase in composition.phases { try rdp.compose(phase) }
+    return DeltaBounds(
+      upper: min(participation.upperDelta(epsilon: epsilon), try rdp.delta(epsilon: epsilon).upper),
+      lower: 0)
   }
 
   private var fullBatch: AnalyticGaussian {
     AnalyticGaussian(mu: composition.fullBatchSquaredMu.squareRoot())
+  }
+}
+
+extension GaussianComposition {
+  /// Whether the losses of every phase are few and far enough apart for a lattice: elsewhere its bounds are valid at best and far apart, and
+  /// what isn't a number is taken for small.
+  var suitsLattices: Bool {
+    sampled.allSatisfy { (0.02...1e5).contains($0.noiseMultiplier) && $0.samplingRate < 1 - 1e-9 }
+      && fullBatchSquaredMu < 1e6
   }
 }

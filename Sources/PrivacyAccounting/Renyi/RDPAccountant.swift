@@ -31,10 +31,10 @@ public struct RDPAccountant: PrivacyAccountant {
     try checkDelta(delta)
     guard !composition.isEmpty else { return .nothingReleased }
     guard !composition.hasUnprotectedRelease else { return .unprotected }
-    let best = minimum { order, divergence in
-      Self.epsilon(divergence: divergence, order: order, delta: delta)
+    let best = minimum { excess, divergence in
+      Self.epsilon(divergence: divergence, excess: excess, delta: delta)
     }
-    return Self.bounds(best, edges: (Self.defaultOrders.first!, Self.defaultOrders.last!))
+    return Self.bounds(best, edges: (Self.excesses.first!, Self.excesses.last!))
   }
 
   /// The ε at `delta` by the best of `orders` alone, as libraries with a fixed list of orders compute it.
@@ -47,19 +47,20 @@ public struct RDPAccountant: PrivacyAccountant {
     guard !composition.isEmpty else { return .nothingReleased }
     guard !composition.hasUnprotectedRelease else { return .unprotected }
     let candidates = orders.map { order in
-      (value: Self.epsilon(divergence: divergence(order: order), order: order, delta: delta), order: order)
+      (value: Self.epsilon(divergence: divergence(excess: order - 1), excess: order - 1, delta: delta), excess: order - 1)
     }
-    return Self.bounds(candidates.min { $0.value < $1.value }!, edges: (least, most))
+    return Self.bounds(candidates.min { $0.value < $1.value }!, edges: (least - 1, most - 1))
   }
 
   public func delta(epsilon: Double) throws(AccountingError) -> DeltaBounds {
     try checkEpsilon(epsilon)
     guard !composition.isEmpty else { return .nothingReleased }
     guard !composition.hasUnprotectedRelease else { return .unprotected }
-    let best = minimum { order, divergence in
-      (order - 1) * (divergence - epsilon + log1p(-1 / order)) - log(order)
+    let best = minimum { excess, divergence in
+      divergence < .infinity ? excess * (divergence - epsilon + Self.logShrink(excess)) - log1p(excess) : .infinity
     }
-    return DeltaBounds(upper: min(1, exp(best.value)))
+    // What underflows is not 0.
+    return DeltaBounds(upper: min(1, max(exp(best.value), Double.leastNormalMagnitude)))
   }
 
   /// The Rényi divergence of order `order` > 1 of everything composed, in nats; an upper bound that is within
@@ -68,66 +69,80 @@ public struct RDPAccountant: PrivacyAccountant {
   /// - Throws: ``AccountingError/invalidOrder(_:)`` unless the order is finite and above 1.
   public func renyiDivergence(order: Double) throws(AccountingError) -> Double {
     guard order > 1, order < .infinity else { throw .invalidOrder(order) }
-    return composition.hasUnprotectedRelease ? .infinity : divergence(order: order)
+    return composition.hasUnprotectedRelease ? .infinity : divergence(excess: order - 1)
   }
 
-  private func divergence(order: Double) -> Double {
+  private func divergence(excess: Double) -> Double {
     // The quadrature's and rounding's relative error is below 1e-9; the factor keeps the bound above it.
-    composition.sampled.reduce(order * composition.fullBatchSquaredMu / 2) { sum, phase in
+    composition.sampled.reduce((1 + excess) * composition.fullBatchSquaredMu / 2) { sum, phase in
       let moments = SampledGaussianMoments(
         samplingRate: phase.samplingRate, noiseMultiplier: phase.noiseMultiplier)
-      return sum + Double(phase.steps) * moments.renyiDivergence(order: order)
+      return sum + Double(phase.steps) * moments.renyiDivergence(excess: excess)
     } * (1 + 5e-9)
   }
 
   /// The conversion at one order, unclipped.
   package static func epsilon(divergence: Double, order: Double, delta: Double) -> Double {
-    divergence + log1p(-1 / order) - (log(delta) + log(order)) / (order - 1)
+    epsilon(divergence: divergence, excess: order - 1, delta: delta)
   }
 
-  /// The smallest value of `objective(order, divergence)` over all orders between the default ones' ends.
+  private static func epsilon(divergence: Double, excess: Double, delta: Double) -> Double {
+    divergence + logShrink(excess) - (log(delta) + log1p(excess)) / excess
+  }
+
+  /// log(1 − 1/a).
+  private static func logShrink(_ excess: Double) -> Double { log(excess) - log1p(excess) }
+
+  /// a − 1 of the orders searched: where ε is huge, orders much closer to 1 than a double can say serve best.
+  private static let excesses = stride(from: -60.0, through: -11, by: 1).map { exp2($0 * 1.5) } + defaultOrders.map { $0 - 1 }
+
+  /// The smallest value of `objective(order − 1, divergence)` over all orders between the listed ones' ends.
   private func minimum(
-    of objective: (_ order: Double, _ divergence: Double) -> Double
-  ) -> (value: Double, order: Double) {
-    func value(_ order: Double) -> Double { objective(order, divergence(order: order)) }
-    let orders = Self.defaultOrders
-    let values = orders.map(value)
+    of objective: (_ excess: Double, _ divergence: Double) -> Double
+  ) -> (value: Double, excess: Double) {
+    func value(_ excess: Double) -> Double {
+      let value = objective(excess, divergence(excess: excess))
+      return value.isNaN ? .infinity : value
+    }
+    let excesses = Self.excesses
+    let values = excesses.map(value)
     let best = values.indices.min { values[$0] < values[$1] }!
-    guard best > 0, best < orders.count - 1 else { return (values[best], orders[best]) }
+    guard best > 0, best < excesses.count - 1 else { return (values[best], excesses[best]) }
 
     // Golden section in log(a − 1), between the neighbours of the best listed order.
     let golden = (5.0.squareRoot() - 1) / 2
-    var low = log(orders[best - 1] - 1)
-    var high = log(orders[best + 1] - 1)
-    var result = (value: values[best], order: orders[best])
+    var low = log(excesses[best - 1])
+    var high = log(excesses[best + 1])
+    var result = (value: values[best], excess: excesses[best])
     var left = high - golden * (high - low)
     var right = low + golden * (high - low)
-    var atLeft = value(1 + exp(left))
-    var atRight = value(1 + exp(right))
+    var atLeft = value(exp(left))
+    var atRight = value(exp(right))
     for _ in 0..<24 {
       if atLeft < atRight {
-        if atLeft < result.value { result = (atLeft, 1 + exp(left)) }
+        if atLeft < result.value { result = (atLeft, exp(left)) }
         (high, right, atRight) = (right, left, atLeft)
         left = high - golden * (high - low)
-        atLeft = value(1 + exp(left))
+        atLeft = value(exp(left))
       } else {
-        if atRight < result.value { result = (atRight, 1 + exp(right)) }
+        if atRight < result.value { result = (atRight, exp(right)) }
         (low, left, atLeft) = (left, right, atRight)
         right = low + golden * (high - low)
-        atRight = value(1 + exp(right))
+        atRight = value(exp(right))
       }
     }
     return result
   }
 
   private static func bounds(
-    _ best: (value: Double, order: Double), edges: (least: Double, most: Double)
+    _ best: (value: Double, excess: Double), edges: (least: Double, most: Double)
   ) -> EpsilonBounds {
     var notes: [String] = []
-    if best.order == edges.least || best.order == edges.most {
+    if best.excess == edges.least || best.excess == edges.most {
       notes.append(
-        "the best Rényi order, \(best.order), is at the edge of the orders tried: a smaller bound may exist")
+        "the best Rényi order, \(1 + best.excess), is at the edge of the orders tried: a smaller bound may exist")
     }
-    return EpsilonBounds(upper: max(0, best.value), notes: notes)
+    // An objective that isn't a number was taken for infinite: `max` would make 0 of it.
+    return EpsilonBounds(upper: best.value > 0 ? best.value : 0, notes: notes)
   }
 }

@@ -38,14 +38,32 @@ package struct SampledGaussianMoments {
 
   // MARK: Rényi divergence
 
-  /// The Rényi divergence of order `order` > 1 of one step, in nats: relative error below 1e-9.
-  package func renyiDivergence(order: Double) -> Double {
-    let logMoment = self.logMoment(order: order)
-    return max(0, logMoment / (order - 1))
+  /// Noise multipliers whose integrands have a number of nodes, and exponents, that quadrature can do with.
+  private static let quadratureRange = 0.02...1e100
+  /// Orders for which it can.
+  private static let quadratureExcess = 1e-7...2e6
+
+  /// The Rényi divergence of order 1 + `excess` > 1 of one step, in nats: within a relative 1e-9, or, where that can't be had, an
+  /// upper bound.
+  package func renyiDivergence(excess: Double) -> Double {
+    let bound = convexityBound(excess: excess)
+    guard Self.quadratureRange.contains(noiseMultiplier), Self.quadratureExcess.contains(excess) else { return bound }
+    let divergence = logMoment(excess: excess) / excess
+    // What isn't a number, or isn't positive where nothing is zero, is no bound.
+    return divergence > 0 ? min(divergence, bound) : bound
   }
 
-  /// log A_a for a > 1.
-  private func logMoment(order: Double) -> Double {
+  /// (1 − q + q e^u)^a ≤ 1 − q + q e^{au}, since a-th powers are convex: log A_a ≤ log(1 − q + q e^{a(a − 1)/(2σ²)}).
+  private func convexityBound(excess: Double) -> Double {
+    // Divided twice: the square of a small σ is no double. All of it rounded up.
+    let exponent = excess * (1 + excess) / 2 / noiseMultiplier / noiseMultiplier * (1 + 1e-9)
+    let logMoment = exponent > 500 ? exponent : log1p(samplingRate * expm1(exponent))
+    return max(logMoment, Double.leastNormalMagnitude) / excess
+  }
+
+  /// log A_a for a = 1 + `excess`.
+  private func logMoment(excess: Double) -> Double {
+    let order = 1 + excess
     // A large moment is one of positive terms without cancellation. A small one is 1 + something tiny, and
     // since E(e^l − 1) = 0, the tiny part is E[(e^{al} − 1) − a(e^l − 1)], whose integrand is never negative.
     let grid = quadrature(order: order) { peak in peak > 20 ? peak - 60 : -110 }
@@ -57,7 +75,7 @@ package struct SampledGaussianMoments {
       if peak > 20 {
         sum += exp(exponent(order, x) - peak)
       } else {
-        sum += convexityGap(order: order, at: x)
+        sum += convexityGap(excess: excess, at: x)
       }
     }
     return peak > 20 ? peak + log(sum * normaliser) : log1p(sum * normaliser)
@@ -65,15 +83,20 @@ package struct SampledGaussianMoments {
 
   /// φ·[(e^{al} − 1) − a(e^l − 1)] without φ's normaliser: never negative for a > 1, and without cancellation for
   /// small l.
-  private func convexityGap(order a: Double, at x: Double) -> Double {
+  private func convexityGap(excess s: Double, at x: Double) -> Double {
+    let a = 1 + s
     let l = loss(x)
-    let density = exp(-x * x / (2 * variance))
-    if a * l > 1 { return exp(exponent(a, x)) - density * (1 + a * expm1(l)) }
-    if abs(a * l) > 1e-3 { return density * (expm1(a * l) - a * expm1(l)) }
-    // a l²/2 · [(a − 1) + (a² − 1) l/3 + (a³ − 1) l²/12 + (a⁴ − 1) l³/60 + …]
-    let a2 = a * a
-    let tail = (a2 * a - 1) * l / 12 + (a2 * a2 - 1) * l * l / 60 + (a2 * a2 * a - 1) * l * l * l / 360
-    return density * 0.5 * a * l * l * ((a - 1) + (a2 - 1) * l / 3 + tail * l)
+    let gaussian = -x * x / (2 * variance)
+    if abs(a * l) <= 1e-3 {
+      // a l²/2 · [(a − 1) + (a² − 1) l/3 + (a³ − 1) l²/12 + (a⁴ − 1) l³/60 + …]
+      let a2 = a * a
+      let tail = (a2 * a - 1) * l / 12 + (a2 * a2 - 1) * l * l / 60 + (a2 * a2 * a - 1) * l * l * l / 360
+      return exp(gaussian) * 0.5 * a * l * l * (s + s * (2 + s) * l / 3 + tail * l)
+    }
+    // As e^l(e^{sl} − 1) − s(e^l − 1), which loses nothing near order 1; e^l alone may be no double where the product is.
+    if s * l > 1 { return exp(a * l + gaussian) - a * exp(l + gaussian) + s * exp(gaussian) }
+    if l > 1 { return exp(l + gaussian) * (expm1(s * l) - s) + s * exp(gaussian) }
+    return exp(gaussian) * (exp(l) * expm1(s * l) - s * expm1(l))
   }
 
   // MARK: Tilted moments
