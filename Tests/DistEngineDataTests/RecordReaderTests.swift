@@ -75,7 +75,7 @@ import Testing
     for malformed in [
       #"{"text": "x""#, "text", #"{"text": "x"} {"#, #"{"text": "x"},"#, #"{'text': "x"}"#, #"{"text": "\ud800"}"#,
     ] {
-      #expect(try refusal("a.jsonl", good + malformed + "\n" + good).contains(/^a\.jsonl, line 2, column [0-9]+: malformed JSON: /))
+      #expect(try refusal("a.jsonl", good + malformed + "\n" + good).contains(#/^a\.jsonl, line 2, column [0-9]+: malformed JSON: /#))
     }
   }
 
