@@ -205,7 +205,7 @@ import Testing
     #expect(try refusal(tensor("a", 0, 12, shape: "3")) == "truncated: tensor a ends at byte 12 of the data, which has 8")
     #expect(
       try refusal(tensor("a", 0, 4, shape: "1") + "," + tensor("a", 4, 8, shape: "1"))
-        == #"not a safetensors file: its header is malformed at byte 64 of the file: the key "a" stands here a second time"#)
+        == #"not a safetensors file: its header is malformed at byte 62 of the file: the key "a" stands here a second time"#)
   }
 
   @Test func filesThatCannotBeOpenedAreNamed() throws {

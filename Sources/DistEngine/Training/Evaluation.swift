@@ -13,7 +13,7 @@ public struct Evaluation: Sendable {
   ///
   /// - Parameters:
   ///   - data: a file, or `builtin` for the built-in corpus' held-out records.
-  ///   - note: told, on rank 0 and before anything is computed, what is to be known of model and records.
+  ///   - note: told, on rank 0 and before anything is computed, what is to be known of the records.
   public init(
     model directory: String, data: String, textField: String, sequenceLength: Int?, tokenizer: TokenizerKind? = nil,
     environment: MPIEnvironment, note: (String) -> Void = { _ in }
@@ -40,7 +40,7 @@ public struct Evaluation: Sendable {
         ReplicaPlan(
           model: source.0, mode: .standard, capacity: capacity, optimizer: nil, computesGradients: false,
           threads: threads))
-      return (replica, dataset, source.notes + dataset.notes("evaluated"))
+      return (replica, dataset, dataset.notes("evaluated"))
     }
     try communicator.requireEqual(configuration, replica.plan.model, training: dataset, evaluation: nil)
     if communicator.rank == 0 { notes.forEach(note) }
