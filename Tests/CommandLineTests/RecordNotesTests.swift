@@ -28,7 +28,8 @@ extension LaunchedProgramTests {
         // Where nothing is trained nothing would be dropped.
         #expect(outcome.standardError.contains("resid_pdrop 0.1") == (command[0] != "evaluate"))
       }
-      #expect(try String(contentsOfFile: "\(directory.path)/run/model/config.json", encoding: .utf8).contains("\"eos_token_id\" : 256"))
+      #expect(
+        try String(contentsOfFile: "\(directory.path)/run/model/config.json", encoding: .utf8).contains("\"eos_token_id\" : 256"))
       let generated = try Program.run(["generate", "--model", "\(directory.path)/run/model", "--tokens", "1", "--seed", "1"])
       #expect(generated.status == 0, "a model written here needs no --tokenizer: \(generated.standardError)")
     }
@@ -66,7 +67,8 @@ extension LaunchedProgramTests {
           directory: URL(filePath: directory.path))
       }
       let trained = try run(["train", "--mode", "standard", "--batch-size", "2", "--steps", "1"])
-      #expect(trained.status == 0 && trained.standardError.contains("the directory of that name is ./tiny"), "\(trained.standardError)")
+      #expect(
+        trained.status == 0 && trained.standardError.contains("the directory of that name is ./tiny"), "\(trained.standardError)")
       let evaluated = try run(["evaluate"])
       #expect(evaluated.status == 1 && evaluated.errorLines.first?.contains("./tiny") == true, "\(evaluated.standardError)")
     }
@@ -74,7 +76,9 @@ extension LaunchedProgramTests {
     @Test func namesThatAreNotUTF8AreRefused() throws {
       let process = Process()
       process.executableURL = URL(filePath: "/bin/sh")
-      process.arguments = ["-c", #"exec "$0" train --data "$(printf 'r\351.txt')" 2>&1"#, try MPILauncher(built: "dp-mpirun").executable.path]
+      process.arguments = [
+        "-c", #"exec "$0" train --data "$(printf 'r\351.txt')" 2>&1"#, try MPILauncher(built: "dp-mpirun").executable.path,
+      ]
       let pipe = Pipe()
       process.standardOutput = pipe
       try process.run()

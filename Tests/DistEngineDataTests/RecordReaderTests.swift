@@ -71,11 +71,14 @@ import Testing
     #expect(try refusal("a.jsonl", #"{"text": null}"#) == #"a.jsonl, line 1: field "text" is not a string"#)
     #expect(try refusal("a.jsonl", #"["text"]"#) == "a.jsonl, line 1: not a JSON object")
     #expect(try refusal("a.jsonl", "3") == "a.jsonl, line 1: not a JSON object")
-    #expect(try refusal("a.jsonl", Array(#"{"text": ""#.utf8) + [0xFF, 0x22, 0x7D]) == "a.jsonl, line 1, column 11: malformed JSON: not valid UTF-8")
+    #expect(
+      try refusal("a.jsonl", Array(#"{"text": ""#.utf8) + [0xFF, 0x22, 0x7D])
+        == "a.jsonl, line 1, column 11: malformed JSON: not valid UTF-8")
     for malformed in [
       #"{"text": "x""#, "text", #"{"text": "x"} {"#, #"{"text": "x"},"#, #"{'text': "x"}"#, #"{"text": "\ud800"}"#,
     ] {
-      #expect(try refusal("a.jsonl", good + malformed + "\n" + good).contains(#/^a\.jsonl, line 2, column [0-9]+: malformed JSON: /#))
+      #expect(
+        try refusal("a.jsonl", good + malformed + "\n" + good).contains(#/^a\.jsonl, line 2, column [0-9]+: malformed JSON: /#))
     }
   }
 
@@ -99,7 +102,8 @@ import Testing
   }
 
   @Test(arguments: [
-    "01", "1.", "-", "+1", ".5", "1e", "0x1", "nan", "1e999", "\"a\u{9}b\"", "\"\\x\"", "\"\\u12\"", "\"\\udc00\"", "\"\\ud800\\u0041\"",
+    "01", "1.", "-", "+1", ".5", "1e", "0x1", "nan", "1e999", "\"a\u{9}b\"", "\"\\x\"", "\"\\u12\"", "\"\\udc00\"",
+    "\"\\ud800\\u0041\"",
     "[1,]", "{\"a\":1,}", "{a:1}", "tru", "[1 2]", "/**/1", "\u{FEFF}1",
   ])
   func whatIsNotJSONIsRefused(value: String) throws {
@@ -109,14 +113,18 @@ import Testing
   // MARK: Encodings
 
   /// With and without a mark in front; also text that is mostly not ASCII, which grows when it is read as UTF-16 and written as UTF-8.
-  @Test(arguments: [
-    (String.Encoding.utf16LittleEndian, "UTF-16 (little-endian)", [0xFF, 0xFE]), (.utf16BigEndian, "UTF-16 (big-endian)", [0xFE, 0xFF]),
-    (.utf32LittleEndian, "UTF-32 (little-endian)", [0xFF, 0xFE, 0, 0]), (.utf32BigEndian, "UTF-32 (big-endian)", [0, 0, 0xFE, 0xFF]),
-  ] as [(String.Encoding, String, [UInt8])])
+  @Test(
+    arguments: [
+      (String.Encoding.utf16LittleEndian, "UTF-16 (little-endian)", [0xFF, 0xFE]),
+      (.utf16BigEndian, "UTF-16 (big-endian)", [0xFE, 0xFF]),
+      (.utf32LittleEndian, "UTF-32 (little-endian)", [0xFF, 0xFE, 0, 0]),
+      (.utf32BigEndian, "UTF-32 (big-endian)", [0, 0, 0xFE, 0xFF]),
+    ] as [(String.Encoding, String, [UInt8])])
   func otherEncodingsAreNamed(encoding: String.Encoding, name: String, mark: [UInt8]) throws {
     let words = String(repeating: "漢字", count: 2000)
     for (file, content) in [
-      ("a.jsonl", "{\"text\": \"\(words)\"}\n"), ("b.jsonl", "{\"text\": \"words\"}\n"), ("a.csv", "id,text\n1,\(words)\n"), ("a.tsv", "text\nx\n"),
+      ("a.jsonl", "{\"text\": \"\(words)\"}\n"), ("b.jsonl", "{\"text\": \"words\"}\n"), ("a.csv", "id,text\n1,\(words)\n"),
+      ("a.tsv", "text\nx\n"),
       ("a.txt", words + "\n"),
     ] {
       let bytes = Array(content.data(using: encoding)!)
@@ -132,7 +140,8 @@ import Testing
     #expect(
       try refusal("a.csv", "text,id,\"text\"\nx,1,y\n")
         == #"a.csv, line 1: columns 1 and 3 have the same name, "text": names must differ"#)
-    #expect(try refusal("a.tsv", "text\tid\tid\nx\t1\ty\n") == "a.tsv, line 1: columns 2 and 3 have the same name: names must differ")
+    #expect(
+      try refusal("a.tsv", "text\tid\tid\nx\t1\ty\n") == "a.tsv, line 1: columns 2 and 3 have the same name: names must differ")
     #expect(try texts("a.csv", ",text,\n1,x,2\n") == ["x"], "columns without a name")
   }
 
@@ -155,7 +164,7 @@ import Testing
     #expect(try refusal("a.tsv", "id\ttext\n1\tx\ty\n") == "a.tsv, line 2: 3 fields where the header has 2")
     #expect(
       try refusal("a.csv", "id,body\n1,x\n")
-        == #"a.csv, line 1: must name the columns, one of them "text" (--text-field): none of its 2 columns has that name"#)
+        == #"a.csv, line 1: no column "text" (--text-field): this line must name the columns, and none of its 2 has that name"#)
     // A file without a header has a record in its place: nothing of it is said.
     #expect(try !refusal("a.csv", "Smith,3 May,cancer\nMiller,4 May,flu\n").contains("Smith"))
   }

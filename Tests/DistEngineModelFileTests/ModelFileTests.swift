@@ -179,7 +179,8 @@ import Testing
     #expect(error.description == "\(directory.path): holds no model.safetensors")
     _ = try directory.file("pytorch_model.bin", "")
     let other = try #require(throws: ModelFileError.self) { try readParameters(directory.path, layout) }
-    #expect(other.description.hasPrefix("\(directory.path): holds no model.safetensors but pytorch_model.bin, which is not read here"))
+    #expect(
+      other.description.hasPrefix("\(directory.path): holds no model.safetensors but pytorch_model.bin, which is not read here"))
     let path = try directory.file("config.json", #"{"model_type": "bert"}"#)
     let refused = try #require(throws: ModelConfigurationError.self) {
       try ModelFile.readConfiguration(directory: directory.path)

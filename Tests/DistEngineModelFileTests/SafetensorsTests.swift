@@ -164,7 +164,9 @@ import Testing
     #expect(try refusal("{}", length: .max).hasPrefix("a.safetensors: not a safetensors file: a header of 18446744073709551615"))
     #expect(try refusal("[]") == "a.safetensors: not a safetensors file: its header does not start with {")
     #expect(try refusal("").hasSuffix("its header does not start with {"))
-    #expect(try refusal("{").hasPrefix("a.safetensors: not a safetensors file: its header is malformed at byte 9 of the file: the text ends here: "))
+    #expect(
+      try refusal("{").hasPrefix(
+        "a.safetensors: not a safetensors file: its header is malformed at byte 9 of the file: the text ends here: "))
     #expect(try refusal(#"{"t":{"dtype":"F32","shape":[1]}}"#).contains("malformed: t.data_offsets: "))
     #expect(try refusal(#"{"t":{"dtype":"F32","shape":"1","data_offsets":[0,4]}}"#).contains("malformed: t.shape: "))
     #expect(try refusal(#"{"__metadata__":{"a":1}}"#).contains("malformed: __metadata__.a: "))

@@ -52,7 +52,8 @@ struct DelimitedRecords {
       guard let first = places.updateValue(place, forKey: name) else { continue }
       throw .malformedLine(
         path: path, line: 1,
-        reason: "columns \(first + 1) and \(place + 1) have the same name" + (name == column ? ", \"\(name)\"" : "") + ": names must differ")
+        reason: "columns \(first + 1) and \(place + 1) have the same name" + (name == column ? ", \"\(name)\"" : "")
+          + ": names must differ")
     }
   }
 

@@ -19,7 +19,9 @@ enum MemoryRoom {
     let megabytes = { (count: Int) in count >> 20 }
     throw FileError(
       path: path, action: "read",
-      reason: "its records need \(megabytes(bytes)) MB of memory, and this process can take \(megabytes(room)): split the file or use a larger machine")
+      reason:
+        "its records need \(megabytes(bytes)) MB of memory, and this process can take \(megabytes(room)): split the file or use a larger machine"
+    )
   }
 
   /// Addresses that the process' limit (ulimit -v) leaves; nil without one.

@@ -90,7 +90,7 @@ public enum DataError: UserError, Equatable {
     case .malformedLine(let path, let line, let column, let reason):
       "\(path), line \(line)\(column.map { ", column \($0)" } ?? ""): \(reason)"
     case .missingColumn(let path, let column, let count):
-      "\(path), line 1: must name the columns, one of them \"\(column)\" (--text-field): none of its \(count) column\(count == 1 ? "" : "s") has that name"
+      "\(path), line 1: no column \"\(column)\" (--text-field): this line must name the columns, and none of its \(count) has that name"
     case .missingResource(let name, let searched):
       "\(name) is not beside the program: reinstall it with its .resources directory "
         + "(looked for \(searched.joined(separator: ", ")))"

@@ -8,10 +8,12 @@ extension TokenizedDataset {
     if cut > 0 {
       let all = totalTargetCount + targets
       notes.append(
-        "\(cut) of \(count) \(name) records are longer than \(longestSequence) targets and are cut: \(targets) of \(all) targets are left out")
+        "\(cut) of \(count) \(name) records are longer than \(longestSequence) targets and are cut: \(targets) of \(all) targets are left out"
+      )
     }
     if emptyRecordCount > 0 {
-      notes.append("\(emptyRecordCount) of \(count) \(name) records are empty: they count as records and hold nothing but the end of text")
+      notes.append(
+        "\(emptyRecordCount) of \(count) \(name) records are empty: they count as records and hold nothing but the end of text")
     }
     return notes
   }

@@ -65,7 +65,8 @@ enum SafetensorsHeader {
       value = try json.withUnsafeBufferPointer { (bytes) throws(JSONFault) in try JSONScanner.parse(bytes) }
     } catch {
       // Headers are one long line: the byte of the file says where.
-      throw .malformedHeader(path: path, reason: "its header is malformed at byte \(8 + error.offset) of the file: \(error.reason)")
+      throw .malformedHeader(
+        path: path, reason: "its header is malformed at byte \(8 + error.offset) of the file: \(error.reason)")
     }
     let header = try Header(value, path: path)
     var tensors: [Safetensors.Tensor] = []

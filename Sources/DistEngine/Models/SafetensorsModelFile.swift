@@ -211,7 +211,8 @@ public enum ModelFileError: UserError, Equatable {
     case .noWeights(let directory, let others):
       "\(directory): holds no model.safetensors"
         + (others.isEmpty
-          ? "" : " but \(others.prefix(3).joined(separator: ", ")), which is not read here: save_pretrained of transformers writes safetensors")
+          ? ""
+          : " but \(others.prefix(3).joined(separator: ", ")), which is not read here: save_pretrained of transformers writes safetensors")
     case .malformedIndex(let path, let reason): "\(path): \(reason)"
     case .missing(let directory, let tensor, let shape, let others):
       "\(directory): tensor \(tensor) \(shape) is missing\(Self.and(others))"
