@@ -35,6 +35,7 @@ enum StandardOutput {
   static func printJSON(_ value: some Encodable) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    encoder.nonConformingFloatEncodingStrategy = .named
     print(String(decoding: try encoder.encode(value), as: UTF8.self))
   }
 }

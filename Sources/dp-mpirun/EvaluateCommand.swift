@@ -14,6 +14,9 @@ struct EvaluateCommand: ParsableCommand {
   @Option(help: "The field of a .jsonl, .csv or .tsv record that holds the text.")
   var textField = "text"
 
+  @Option(help: ArgumentHelp(TokenizerKind.help, valueName: "auto|bytes"))
+  var tokenizer = AutomaticOr<TokenizerKind>.auto
+
   @Option(help: "T: longer records are cut to T targets (default: what the records need, at most the model's positions).")
   var seqLen: Int?
 
@@ -21,10 +24,11 @@ struct EvaluateCommand: ParsableCommand {
   var json = false
 
   mutating func run() throws {
-    let (model, data, textField, seqLen, json) = (model, data, textField, seqLen, json)
+    let (model, data, textField, tokenizer, seqLen, json) = (model, data, textField, tokenizer.value, seqLen, json)
     try runUnderMPI { environment in
       let result = try Evaluation(
-        model: model, data: data, textField: textField, sequenceLength: seqLen, environment: environment)
+        model: model, data: data, textField: textField, sequenceLength: seqLen, tokenizer: tokenizer, environment: environment,
+        note: Notes.say)
       guard environment.world.rank == 0 else { return }
       if json {
         try StandardOutput.printJSON(result)

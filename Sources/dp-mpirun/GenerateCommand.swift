@@ -12,6 +12,9 @@ struct GenerateCommand: ParsableCommand {
   @Option(help: "The text to continue.")
   var prompt = ""
 
+  @Option(help: ArgumentHelp(TokenizerKind.help, valueName: "auto|bytes"))
+  var tokenizer = AutomaticOr<TokenizerKind>.auto
+
   @Option(help: "The most tokens to sample.")
   var tokens = 200
 
@@ -36,7 +39,7 @@ struct GenerateCommand: ParsableCommand {
     // One process samples: a launcher's other ranks have nothing to add.
     guard (LauncherRank.beforeInit ?? 0) == 0 else { return }
     let text = try Generation.text(
-      model: model, prompt: prompt, count: tokens, temperature: temperature, topK: topK, seed: seed)
+      model: model, prompt: prompt, count: tokens, temperature: temperature, topK: topK, seed: seed, tokenizer: tokenizer.value)
     // Bytes as the model made them: they need not be whole characters.
     FileHandle.standardOutput.write(Data(prompt.utf8) + Data(text) + Data("\n".utf8))
   }

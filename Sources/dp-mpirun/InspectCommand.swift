@@ -36,7 +36,7 @@ struct InspectCommand: ParsableCommand {
     let configuration = makeConfiguration()
     let (records, out, seed) = (records?.range, out, seed)
     try runUnderMPI { environment in
-      try Inspection.run(configuration, records: records, seed: seed, writingTo: out, environment: environment)
+      try Inspection.run(configuration, records: records, seed: seed, writingTo: out, environment: environment, note: Notes.say)
     }
   }
 

@@ -7,7 +7,11 @@ extension Clipping: ExpressibleByArgument {}
 extension Recomputation: ExpressibleByArgument {}
 extension TrainingConfiguration.Sampler: ExpressibleByArgument {}
 extension LearningRateSchedule.Shape: ExpressibleByArgument {}
-extension TokenizerKind: ExpressibleByArgument {}
+
+extension TokenizerKind {
+  static let help: String =
+    "bytes: ids 0-255 are bytes, 256 is <|endoftext|>; auto: a model directory's own, which is refused unless it is bytes."
+}
 
 /// `auto`, or a number.
 enum Automatic: ExpressibleByArgument {
@@ -45,8 +49,8 @@ struct DataOptions: ParsableArguments {
   @Option(help: "The field of a .jsonl, .csv or .tsv record that holds the text.")
   var textField = "text"
 
-  @Option(help: "bytes: ids 0-255 are bytes, 256 is <|endoftext|>.")
-  var tokenizer = TokenizerKind.bytes
+  @Option(help: ArgumentHelp(TokenizerKind.help, valueName: "auto|bytes"))
+  var tokenizer = AutomaticOr<TokenizerKind>.auto
 
   @Option(help: "T: longer records are cut to T targets (default: what the records need, at most the model's positions).")
   var seqLen: Int?
@@ -61,6 +65,7 @@ struct DataOptions: ParsableArguments {
     configuration.evaluationData = evalData
     configuration.textField = textField
     configuration.sequenceLength = seqLen
+    configuration.tokenizer = tokenizer.value
     configuration.datasetSize = datasetSize
   }
 }

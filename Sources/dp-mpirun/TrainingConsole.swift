@@ -68,6 +68,11 @@ struct TrainingConsole: TrainingObserver {
   }
 }
 
+/// What a command says of its model and records before it computes.
+enum Notes {
+  static func say(_ note: String) { Logger(label: "dp-mpirun").warning("\(note)") }
+}
+
 /// The end of a run, on standard output.
 struct TrainingSummary {
   private let report: TrainingReport

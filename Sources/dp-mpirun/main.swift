@@ -6,6 +6,7 @@ import Logging
 LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
 
 // Exit codes and the form of error lines are part of the interface (ExitStatus): the parser's own would differ.
+CommandLineArguments.checkEncoding()
 var command: any ParsableCommand
 do {
   command = try DPMPIRun.parseAsRoot(CommandLineArguments.normalised(Array(CommandLine.arguments.dropFirst())))

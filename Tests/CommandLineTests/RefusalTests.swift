@@ -129,6 +129,10 @@ extension LaunchedProgramTests {
         "wider", configuration: configuration.replacing("\"n_positions\": 96", with: "\"n_positions\": 97"), weights: weights)
       let missing = try model(
         "missing", configuration: configuration, weights: renamed("transformer.ln_f.bias", "transformer.ln_f.bent"))
+      let foreign = try model("foreign", configuration: configuration, weights: weights)
+      _ = try directory.file("foreign/vocab.json", "{}")
+      let layers = try model(
+        "layers", configuration: configuration.replacing("\"n_layer\": 2", with: "\"n_layer\": 4000"), weights: weights)
       let weightless = try directory.file("weightless", "a file")
       func options(_ model: String) -> [String] { ["--model", model, "--batch-size", "4"] + Self.ownData + Self.noise }
       try expectRefusals(
@@ -138,6 +142,10 @@ extension LaunchedProgramTests {
           (options(wider), ExitStatus.refused, ["\(wider)/model.safetensors", "transformer.wpe.weight", "[96, 64]", "[97, 64]"]),
           (options(missing), ExitStatus.refused, [missing, "transformer.ln_f.bias"]),
           (options(weightless), ExitStatus.refused, [weightless]),
+          (options(foreign), ExitStatus.refused, ["\(foreign)/vocab.json", "--tokenizer bytes"]),
+          (["evaluate", "--model", foreign, "--data", Fixture.records], ExitStatus.refused, ["\(foreign)/vocab.json"]),
+          (["inspect", "--out", "x", "--model", foreign] + Self.ownData, ExitStatus.refused, ["\(foreign)/vocab.json"]),
+          (options(layers), ExitStatus.refused, [layers, "transformer.h."]),
           (options("gigantic"), ExitStatus.refused, ["gigantic", "tiny"]),
           (["evaluate", "--model", "small", "--data", Fixture.records], ExitStatus.refused, ["--model small"]),
         ], in: directory)

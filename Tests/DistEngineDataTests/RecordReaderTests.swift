@@ -38,8 +38,8 @@ import Testing
   }
 
   @Test func bytesThatAreNotUTF8AreKept() throws {
-    let path = try directory.file("a.txt", [0xFF, 0xFE, 0x00, 10, 0xC3, 10])
-    #expect(try RecordReader.read(path).map(Array.init) == [[0xFF, 0xFE, 0x00], [0xC3]])
+    let path = try directory.file("a.txt", [0xFE, 0xFE, 0x00, 10, 0xC3, 10])
+    #expect(try RecordReader.read(path).map(Array.init) == [[0xFE, 0xFE, 0x00], [0xC3]])
     let table = try directory.file("a.csv", Array("text\n".utf8) + [0xFF, 0x80, 10])
     #expect(try RecordReader.read(table).map(Array.init) == [[0xFF, 0x80]])
   }
@@ -71,15 +71,79 @@ import Testing
     #expect(try refusal("a.jsonl", #"{"text": null}"#) == #"a.jsonl, line 1: field "text" is not a string"#)
     #expect(try refusal("a.jsonl", #"["text"]"#) == "a.jsonl, line 1: not a JSON object")
     #expect(try refusal("a.jsonl", "3") == "a.jsonl, line 1: not a JSON object")
-    #expect(try refusal("a.jsonl", Array(#"{"text": ""#.utf8) + [0xFF, 0x22, 0x7D]) == "a.jsonl, line 1: not valid UTF-8")
+    #expect(
+      try refusal("a.jsonl", Array(#"{"text": ""#.utf8) + [0xFF, 0x22, 0x7D])
+        == "a.jsonl, line 1, column 11: malformed JSON: not valid UTF-8")
     for malformed in [
       #"{"text": "x""#, "text", #"{"text": "x"} {"#, #"{"text": "x"},"#, #"{'text': "x"}"#, #"{"text": "\ud800"}"#,
     ] {
-      #expect(try refusal("a.jsonl", good + malformed + "\n" + good).hasPrefix("a.jsonl, line 2: malformed JSON: "))
+      #expect(
+        try refusal("a.jsonl", good + malformed + "\n" + good).contains(#/^a\.jsonl, line 2, column [0-9]+: malformed JSON: /#))
+    }
+  }
+
+  @Test func aFieldThatComesTwiceIsRefused() throws {
+    #expect(
+      try refusal("a.jsonl", #"{"text": "x"}"# + "\n" + #"{"text": "é", "a": 1, "text": "y"}"#)
+        == #"a.jsonl, line 2, column 23: field "text" stands here a second time"#)
+    #expect(
+      try refusal("a.jsonl", #"{"text": "x", "b": {"Smith": 1, "Smi\u0074h": 2}}"#)
+        == "a.jsonl, line 1, column 33: a field stands here a second time")
+  }
+
+  @Test func nestingWithoutEndIsRefused() throws {
+    for open in ["[", "{\"a\":"] {
+      let nested = String(repeating: open, count: 100_000)
+      #expect(try refusal("a.jsonl", nested).contains("more than 128 arrays and objects within each other"))
+      #expect(try refusal("a.jsonl", #"{"text": "x", "a": "# + nested).contains("more than 128"))
+    }
+    let deep = String(repeating: "[", count: 120) + String(repeating: "]", count: 120)
+    #expect(try texts("a.jsonl", #"{"text": "x", "a": \#(deep)}"#) == ["x"])
+  }
+
+  @Test(arguments: [
+    "01", "1.", "-", "+1", ".5", "1e", "0x1", "nan", "1e999", "\"a\u{9}b\"", "\"\\x\"", "\"\\u12\"", "\"\\udc00\"",
+    "\"\\ud800\\u0041\"",
+    "[1,]", "{\"a\":1,}", "{a:1}", "tru", "[1 2]", "/**/1", "\u{FEFF}1",
+  ])
+  func whatIsNotJSONIsRefused(value: String) throws {
+    #expect(try refusal("a.jsonl", #"{"text": "x", "a": "# + value + "}").contains("malformed JSON"))
+  }
+
+  // MARK: Encodings
+
+  /// With and without a mark in front; also text that is mostly not ASCII, which grows when it is read as UTF-16 and written as UTF-8.
+  @Test(
+    arguments: [
+      (String.Encoding.utf16LittleEndian, "UTF-16 (little-endian)", [0xFF, 0xFE]),
+      (.utf16BigEndian, "UTF-16 (big-endian)", [0xFE, 0xFF]),
+      (.utf32LittleEndian, "UTF-32 (little-endian)", [0xFF, 0xFE, 0, 0]),
+      (.utf32BigEndian, "UTF-32 (big-endian)", [0, 0, 0xFE, 0xFF]),
+    ] as [(String.Encoding, String, [UInt8])])
+  func otherEncodingsAreNamed(encoding: String.Encoding, name: String, mark: [UInt8]) throws {
+    let words = String(repeating: "漢字", count: 2000)
+    for (file, content) in [
+      ("a.jsonl", "{\"text\": \"\(words)\"}\n"), ("b.jsonl", "{\"text\": \"words\"}\n"), ("a.csv", "id,text\n1,\(words)\n"),
+      ("a.tsv", "text\nx\n"),
+      ("a.txt", words + "\n"),
+    ] {
+      let bytes = Array(content.data(using: encoding)!)
+      let expected = "\(file): the text is in \(name): must be UTF-8 (iconv -t UTF-8 converts)"
+      #expect(try refusal(file, mark + bytes) == expected)
+      if file != "a.txt" { #expect(try refusal(file, bytes) == expected) }
     }
   }
 
   // MARK: .csv and .tsv
+
+  @Test func aColumnThatComesTwiceIsRefused() throws {
+    #expect(
+      try refusal("a.csv", "text,id,\"text\"\nx,1,y\n")
+        == #"a.csv, line 1: columns 1 and 3 have the same name, "text": names must differ"#)
+    #expect(
+      try refusal("a.tsv", "text\tid\tid\nx\t1\ty\n") == "a.tsv, line 1: columns 2 and 3 have the same name: names must differ")
+    #expect(try texts("a.csv", ",text,\n1,x,2\n") == ["x"], "columns without a name")
+  }
 
   @Test func aColumnOfATableIsARecord() throws {
     #expect(try texts("a.csv", "id,text\n1,one\n2,two\n") == ["one", "two"])
@@ -100,8 +164,9 @@ import Testing
     #expect(try refusal("a.tsv", "id\ttext\n1\tx\ty\n") == "a.tsv, line 2: 3 fields where the header has 2")
     #expect(
       try refusal("a.csv", "id,body\n1,x\n")
-        == #"a.csv, line 1: no column "text" (--text-field); the header has "id", "body""#)
-    #expect(try refusal("a.csv", String(repeating: "long,", count: 100) + "\n").hasSuffix("…"))
+        == #"a.csv, line 1: no column "text" (--text-field): this line must name the columns, and none of its 2 has that name"#)
+    // A file without a header has a record in its place: nothing of it is said.
+    #expect(try !refusal("a.csv", "Smith,3 May,cancer\nMiller,4 May,flu\n").contains("Smith"))
   }
 
   // MARK: Files
@@ -131,11 +196,40 @@ import Testing
     try FileManager.default.createDirectory(atPath: "\(directory.path)/d.txt", withIntermediateDirectories: true)
     let error = try #require(throws: DataError.self) { try RecordReader.read("\(directory.path)/d.txt") }
     #expect(error.description.hasSuffix("d.txt: can't be read: Is a directory"))
+    let pipe = "\(directory.path)/pipe.txt"
+    try #require(mkfifo(pipe, 0o600) == 0)
+    for (name, kind) in [(pipe, "a pipe"), ("/dev/zero", "a device")] {
+      let refused = try #require(throws: DataError.self) { try RecordReader.read(name) }
+      #expect(refused.description == "\(name): can't be read: \(kind), not a regular file: write its content to a file first")
+    }
+    // More than any machine has, and no room on the disk.
+    let huge = try directory.file("huge.txt", "")
+    try #require(truncate(huge, 1 << 42) == 0)
+    let large = try #require(throws: DataError.self) { try RecordReader.read(huge) }
+    #expect(large.description.hasPrefix("\(huge): can't be read: its records need 4194304 MB of memory"))
     // Whatever their endings.
     #expect(throws: DataError.unreadable(FileError(path: "none", action: "read", code: ENOENT))) { try RecordReader.read("none") }
     #expect(throws: DataError.unreadable(FileError(path: directory.path, action: "read", code: EISDIR))) {
       try RecordReader.read(directory.path)
     }
+  }
+
+  @Test func aPointerOfGitLFSIsNamed() throws {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n"
+    #expect(try refusal("a.txt", pointer) == "a.txt: a Git LFS pointer, not the file itself: git lfs pull fetches it")
+  }
+
+  @Test func whatIsCutOrEmptyIsSaid() {
+    let store = RecordStore(["", "ab", "abcdef", "abcd", "abc"])
+    let dataset = TokenizedDataset(store, tokenizer: ByteTokenizer(), longestSequence: 4)
+    #expect(dataset.cutRecords == (2, 4))
+    #expect(
+      dataset.notes("training") == [
+        "2 of 5 training records are longer than 4 targets and are cut: 4 of 20 targets are left out",
+        "1 of 5 training records are empty: they count as records and hold nothing but the end of text",
+      ])
+    #expect(TokenizedDataset.idCount(store, tokenizer: ByteTokenizer(), longestSequence: 4) == dataset.ids.count)
+    #expect(TokenizedDataset(store, tokenizer: ByteTokenizer(), longestSequence: 7).notes("x").count == 1)
   }
 
   @Test func storesCountTheirRecords() {

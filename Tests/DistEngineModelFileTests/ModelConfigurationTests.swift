@@ -82,10 +82,20 @@ import Testing
     #expect(try refusal(#""layer_norm_epsilon": [1]"#) == "layer_norm_epsilon is […]: must be a number")
     #expect(try refusal(#""tie_word_embeddings": 1"#) == "tie_word_embeddings is 1: must be true or false")
     #expect(try refusal(json: "") == "not a JSON object: the file is empty")
+    #expect(
+      try refusal("\n\"n_inner\": 3,\n  \"n_head\": 2")
+        == #"not a JSON object: line 3, column 3: the key "n_head" stands here a second time"#)
+    #expect(try refusal(json: "{\n \"a\": 1\n \"b\": 2}") == "not a JSON object: line 3, column 2: a comma or } is expected")
+    #expect(try refusal(json: String(repeating: "[", count: 100_000)).contains("line 1, column 129: more than 128"))
+    let wide = "{\"a\": 1}".data(using: .utf16LittleEndian)!
+    #expect(throws: ModelConfigurationError.self) { try ModelConfiguration(json: wide) }
+    #expect(try ModelConfiguration(json: Data("\u{FEFF}{\(Self.tiny)}".utf8)) == configuration(""))
     for malformed in ["{", "[]", "3", "{\"a\": }"] { #expect(try refusal(json: malformed).hasPrefix("not a JSON object: ")) }
   }
 
   @Test func impossibleShapesAreNamed() throws {
+    #expect(try refusal(#""eos_token_id": 257"#) == "eos_token_id is 257: must be an id of the vocabulary, 0 to 256")
+    #expect(try refusal(#""bos_token_id": -1"#) == "bos_token_id is -1: must be an id of the vocabulary, 0 to 256")
     #expect(try refusal(#""n_inner": 0"#) == "n_inner is 0: must be 1 to 2147483647")
     #expect(try refusal(#""layer_norm_epsilon": 0"#) == "layer_norm_epsilon is 0.0: must be a number above 0")
     #expect(try refusal(#""initializer_range": -1"#) == "initializer_range is -1.0: must be 0 or a number above it")
@@ -118,6 +128,7 @@ import Testing
   func presetsHaveTheKnownNumbersOfParameters(preset: ModelPreset, count: Int) {
     #expect(preset.configuration.parameterCount == count)
     #expect(preset.configuration.parameterLayout.totalCount == count)
+    #expect(preset.configuration.endOfText == 256, "what ends its records")
   }
 
   @Test func presetsHaveTheNamesOfTheCommandLine() {

@@ -141,6 +141,25 @@ import Testing
     }
   }
 
+  @Test(arguments: ["_orig_mod.", "module.", "module._orig_mod."])
+  func namesOfWrappedModelsAreUnwrapped(prefix: String) throws {
+    var wrapped = Tensors()
+    for tensor in try Tensors(readingFixture: layout).all { wrapped.add(prefix + tensor.name, tensor.shape, tensor.values) }
+    try wrapped.write(to: "\(directory.path)/model.safetensors")
+    #expect(try readParameters(directory.path, layout) == readParameters(Fixtures.tiny, layout))
+  }
+
+  @Test func shapesAreComparedBeforeAnythingIsAllocated() throws {
+    let shape = { (layers: Int, positions: Int) in
+      try ModelConfiguration(vocabularySize: 257, positions: positions, width: 64, layers: layers, heads: 4)
+    }
+    try ModelFile.checkShapes(directory: Fixtures.tiny, configuration: shape(2, 96))
+    for wrong in try [shape(4096, 96), shape(1, 96), shape(2, 1 << 30)] {
+      #expect(throws: ModelFileError.self) { try ModelFile.checkShapes(directory: Fixtures.tiny, configuration: wrong) }
+    }
+    try ModelFile.checkShapes(directory: directory.path, configuration: shape(3, 96))
+  }
+
   @Test func aBadIndexIsNamed() throws {
     let index = try directory.file("model.safetensors.index.json", #"{"weight_map": {"a": "../x.safetensors"}}"#)
     #expect(throws: ModelFileError.malformedIndex(path: index, reason: #""../x.safetensors" is not a file of the directory"#)) {
@@ -158,6 +177,10 @@ import Testing
     }
     let error = try #require(throws: ModelFileError.self) { try readParameters(directory.path, layout) }
     #expect(error.description == "\(directory.path): holds no model.safetensors")
+    _ = try directory.file("pytorch_model.bin", "")
+    let other = try #require(throws: ModelFileError.self) { try readParameters(directory.path, layout) }
+    #expect(
+      other.description.hasPrefix("\(directory.path): holds no model.safetensors but pytorch_model.bin, which is not read here"))
     let path = try directory.file("config.json", #"{"model_type": "bert"}"#)
     let refused = try #require(throws: ModelConfigurationError.self) {
       try ModelFile.readConfiguration(directory: directory.path)

@@ -19,8 +19,9 @@ struct DelimitedRecords {
     guard !cursor.isAtEnd else { return }
     let columns = try header(&cursor)
     guard let place = columns.firstIndex(of: column) else {
-      throw .missingColumn(path: path, column: column, columns: columns)
+      throw .missingColumn(path: path, column: column, count: columns.count)
     }
+    try checkUnique(columns)
     while !cursor.isAtEnd {
       let line = cursor.line
       let textStart = offsets.last!
@@ -40,6 +41,19 @@ struct DelimitedRecords {
           path: path, line: line, reason: "\(fields) field\(fields == 1 ? "" : "s") where the header has \(columns.count)")
       }
       offsets.append(textEnd)
+    }
+  }
+
+  /// A name that two columns have is refused; columns without a name are not asked for one. Only the name that was asked for is said: a
+  /// file without a header has a record in its place.
+  private func checkUnique(_ columns: [String]) throws(DataError) {
+    var places: [String: Int] = [:]
+    for (place, name) in columns.enumerated() where !name.isEmpty {
+      guard let first = places.updateValue(place, forKey: name) else { continue }
+      throw .malformedLine(
+        path: path, line: 1,
+        reason: "columns \(first + 1) and \(place + 1) have the same name" + (name == column ? ", \"\(name)\"" : "")
+          + ": names must differ")
     }
   }
 

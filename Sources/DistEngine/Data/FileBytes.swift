@@ -6,23 +6,39 @@
 
 /// Whole files in memory.
 package enum FileBytes {
-  /// - Throws: ``FileError`` where there is no such file, a directory, or no permission to read.
+  /// - Throws: ``FileError`` where there is no such file, no permission to read, or it isn't a regular file. Of a pipe each rank would get
+  ///   another part, and of a device maybe no end.
   package static func checkReadable(_ path: String) throws(FileError) {
     var status = stat()
     guard stat(path, &status) == 0, access(path, R_OK) == 0 else { throw FileError(path: path, action: "read") }
-    guard status.st_mode & S_IFMT != S_IFDIR else { throw FileError(path: path, action: "read", code: EISDIR) }
+    try checkRegular(status, path: path)
   }
 
-  /// All bytes of a file (a pipe is read to its end).
+  private static func checkRegular(_ status: stat, path: String) throws(FileError) {
+    let kind: String
+    switch status.st_mode & S_IFMT {
+    case S_IFREG: return
+    case S_IFDIR: throw FileError(path: path, action: "read", code: EISDIR)
+    case S_IFIFO: kind = "a pipe"
+    case S_IFSOCK: kind = "a socket"
+    default: kind = "a device"
+    }
+    throw FileError(path: path, action: "read", reason: "\(kind), not a regular file: write its content to a file first")
+  }
+
+  /// All bytes of a regular file.
   ///
-  /// - Throws: ``FileError``: no such file, a directory, no permission.
+  /// - Throws: ``FileError``: what ``checkReadable(_:)`` refuses, or more bytes than there is memory for.
   package static func read(_ path: String) throws(FileError) -> [UInt8] {
+    // Opening a pipe waits for its writer.
+    try checkReadable(path)
     let file = open(path, O_RDONLY | O_CLOEXEC)
     guard file >= 0 else { throw FileError(path: path, action: "read") }
     defer { close(file) }
     var status = stat()
     guard fstat(file, &status) == 0 else { throw FileError(path: path, action: "read") }
-    guard status.st_mode & S_IFMT != S_IFDIR else { throw FileError(path: path, action: "read", code: EISDIR) }
+    try checkRegular(status, path: path)
+    try MemoryRoom.check(Int(status.st_size), for: path)
 
     var bytes: [UInt8] = []
     bytes.reserveCapacity(Int(status.st_size))
@@ -38,6 +54,13 @@ package enum FileBytes {
       }
     }
   }
+
+  /// Whether a file holds the place of one that Git LFS has not fetched.
+  static func isLargeFilePointer(_ bytes: some Collection<UInt8>) -> Bool {
+    bytes.starts(with: Array("version https://git-lfs.github.com/spec/".utf8))
+  }
+
+  static let largeFilePointerReason = "a Git LFS pointer, not the file itself: git lfs pull fetches it"
 }
 
 /// `read(2)`, out of the shadow of `FileBytes.read`.

@@ -9,7 +9,7 @@
 /// In `.csv` and `.tsv` a blank line is passed over, unless there is but one column: then it is a record without text.
 ///
 /// Text is bytes: invalid UTF-8 in `.txt`, `.csv` and `.tsv` is kept as it is; JSON has to be UTF-8. A byte-order mark at
-/// the beginning of a file is left out.
+/// the beginning of a file is left out; a file in UTF-16 or UTF-32 is refused (`.txt`: where such a mark says so).
 public enum RecordReader {
   public enum Format: String, CaseIterable, Sendable {
     case text = "txt"
@@ -44,7 +44,14 @@ public enum RecordReader {
   package static func parse(
     _ bytes: inout [UInt8], format: Format, textField: String, path: String
   ) throws(DataError) -> RecordStore {
+    if FileBytes.isLargeFilePointer(bytes) { throw .malformedFile(path: path, reason: FileBytes.largeFilePointerReason) }
+    if let encoding = format == .text ? TextEncoding(markOf: bytes) : TextEncoding(of: bytes) {
+      throw .malformedFile(path: path, reason: encoding.refusal)
+    }
     var offsets = [0]
+    let lines = bytes.count { $0 == UInt8(ascii: "\n") }
+    do { try MemoryRoom.check((lines + 2) * MemoryLayout<Int>.size, for: path) } catch { throw .unreadable(error) }
+    offsets.reserveCapacity(lines + 2)
     let end = try bytes.withUnsafeMutableBufferPointer { (buffer) throws(DataError) in
       let start = buffer.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
       switch format {
@@ -65,8 +72,10 @@ public enum DataError: UserError, Equatable {
   case unreadable(FileError)
   case unknownFormat(path: String, ending: String)
   case noRecords(path: String)
-  case malformedLine(path: String, line: Int, reason: String)
-  case missingColumn(path: String, column: String, columns: [String])
+  case malformedFile(path: String, reason: String)
+  case malformedLine(path: String, line: Int, column: Int? = nil, reason: String)
+  /// The header itself is not repeated: of a file that has none, it is a record.
+  case missingColumn(path: String, column: String, count: Int)
   case missingResource(name: String, searched: [String])
 
   public var description: String {
@@ -77,17 +86,14 @@ public enum DataError: UserError, Equatable {
         + (ending.isEmpty ? "no ending that tells the kind of data file" : "unknown kind of data file .\(ending)") + ": must be "
         + RecordReader.Format.allCases.map { ".\($0.rawValue)" }.joined(separator: ", ")
     case .noRecords(let path): "\(path): holds no records"
-    case .malformedLine(let path, let line, let reason): "\(path), line \(line): \(reason)"
-    case .missingColumn(let path, let column, let columns):
-      "\(path), line 1: no column \"\(column)\" (--text-field); the header has \(Self.list(columns))"
+    case .malformedFile(let path, let reason): "\(path): \(reason)"
+    case .malformedLine(let path, let line, let column, let reason):
+      "\(path), line \(line)\(column.map { ", column \($0)" } ?? ""): \(reason)"
+    case .missingColumn(let path, let column, let count):
+      "\(path), line 1: no column \"\(column)\" (--text-field): this line must name the columns, and none of its \(count) has that name"
     case .missingResource(let name, let searched):
       "\(name) is not beside the program: reinstall it with its .resources directory "
         + "(looked for \(searched.joined(separator: ", ")))"
     }
-  }
-
-  private static func list(_ columns: [String]) -> String {
-    let text = columns.map { "\"\($0)\"" }.joined(separator: ", ")
-    return text.count <= 200 ? text : "\(text.prefix(200))…"
   }
 }

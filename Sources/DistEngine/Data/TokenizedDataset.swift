@@ -8,6 +8,10 @@ public struct TokenizedDataset: Sendable {
   private let offsets: [Int]
   /// T: the most targets a sequence has; 0 without records.
   public let longestSequence: Int
+  /// Records of which a part is left out, and the targets left out of all of them.
+  public let cutRecords: (count: Int, targets: Int)
+  /// Records without text: their one target is the end of text.
+  public let emptyRecordCount: Int
 
   /// - Parameter longestSequence: T: sequences are cut to T inputs and T targets. A cut record is still one record.
   public init(_ records: RecordStore, tokenizer: some Tokenizer, longestSequence: Int) {
@@ -15,7 +19,13 @@ public struct TokenizedDataset: Sendable {
     var offsets = [0]
     offsets.reserveCapacity(records.count + 1)
     var longest = 0
+    var (cutCount, cutTargets, emptyCount) = (0, 0, 0)
+    ids.reserveCapacity(Self.idCount(records, tokenizer: tokenizer, longestSequence: longestSequence))
     for record in records {
+      // A text's targets are its ids and the end of text.
+      let left = tokenizer.count(of: record) + 1 - longestSequence
+      if left > 0 { (cutCount, cutTargets) = (cutCount + 1, cutTargets + left) }
+      if record.isEmpty { emptyCount += 1 }
       tokenizer.encodeRecord(record, longestSequence: longestSequence, into: &ids)
       longest = max(longest, ids.count - offsets.last! - 1)
       offsets.append(ids.count)
@@ -23,6 +33,13 @@ public struct TokenizedDataset: Sendable {
     self.ids = ids
     self.offsets = offsets
     self.longestSequence = longest
+    cutRecords = (cutCount, cutTargets)
+    emptyRecordCount = emptyCount
+  }
+
+  /// Ids of all sequences, before they are made.
+  package static func idCount(_ records: RecordStore, tokenizer: some Tokenizer, longestSequence: Int) -> Int {
+    records.reduce(0) { $0 + min(tokenizer.count(of: $1) + 1, longestSequence) + 1 }
   }
 
   public var count: Int { offsets.count - 1 }

@@ -12,11 +12,20 @@ public protocol Tokenizer: Sendable {
   /// - Parameter limit: ids that the caller will use: those after them may be left out.
   func encode(_ text: ArraySlice<UInt8>, limit: Int, into ids: inout [Int32])
 
+  /// Ids of a whole text.
+  func count(of text: ArraySlice<UInt8>) -> Int
+
   /// The bytes that ids stand for. Ids that stand for no text, `<|endoftext|>` and unknown ones, give nothing.
   func decode(_ ids: some Sequence<Int32>) -> [UInt8]
 }
 
 extension Tokenizer {
+  public func count(of text: ArraySlice<UInt8>) -> Int {
+    var ids: [Int32] = []
+    encode(text, limit: .max, into: &ids)
+    return ids.count
+  }
+
   /// Appends a record's sequence: `<|endoftext|>`, the text's ids, `<|endoftext|>`, cut to `longestSequence` + 1 ids.
   ///
   /// - Parameter longestSequence: T, at least 1. A sequence always has 2 ids or more, so that every record has a target.
@@ -42,6 +51,8 @@ public struct ByteTokenizer: Tokenizer {
   public func encode(_ text: ArraySlice<UInt8>, limit: Int, into ids: inout [Int32]) {
     ids.append(contentsOf: text.prefix(limit).lazy.map { Int32($0) })
   }
+
+  public func count(of text: ArraySlice<UInt8>) -> Int { text.count }
 
   public func decode(_ ids: some Sequence<Int32>) -> [UInt8] {
     ids.compactMap { UInt8(exactly: $0) }

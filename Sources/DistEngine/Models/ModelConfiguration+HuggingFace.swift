@@ -61,9 +61,13 @@ private struct Settings {
   let values: [String: JSONValue]
 
   init(json: Data) throws(ModelConfigurationError) {
-    do { values = try JSONDecoder().decode([String: JSONValue].self, from: json) } catch {
-      throw .notJSON(reason: json.isEmpty ? "the file is empty" : DecodingError.reason(of: error))
+    let bytes = Array(json)
+    let value: JSONValue
+    do { value = try JSONScanner.parse(file: bytes) } catch {
+      throw .notJSON(reason: bytes.isEmpty ? error.reason : error.described(in: bytes))
     }
+    guard let fields = value.object else { throw .notJSON(reason: "line 1: the value is \(value)") }
+    values = fields
   }
 
   private subscript(key: String) -> JSONValue? { values[key].flatMap { $0 == .null ? nil : $0 } }

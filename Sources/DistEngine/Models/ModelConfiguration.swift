@@ -19,8 +19,8 @@ public struct ModelConfiguration: Sendable, Hashable {
   public let tiedEmbeddings: Bool
   /// Standard deviation of initial weights.
   public let initializerRange: Double
-  public let beginningOfText: Int?
-  public let endOfText: Int?
+  public private(set) var beginningOfText: Int?
+  public private(set) var endOfText: Int?
 
   /// - Throws: ``ModelConfigurationError`` for a size below 1 or beyond what can be addressed, heads that don't divide the
   ///   width, an ε or initial deviation that isn't a positive (deviation: or zero) number.
@@ -43,22 +43,36 @@ public struct ModelConfiguration: Sendable, Hashable {
     try validate()
   }
 
+  /// The same model, whose texts begin and end with an id: the one that stands around the records that it learns.
+  package func delimitingTexts(by id: Int) -> ModelConfiguration {
+    precondition((0..<vocabularySize).contains(id), "id \(id) of \(vocabularySize)")
+    var configuration = self
+    (configuration.beginningOfText, configuration.endOfText) = (id, id)
+    return configuration
+  }
+
   /// Width of one head: d / heads.
   public var headWidth: Int { width / heads }
 
   /// Largest value of a size: what a 32-bit index of BLAS and MPI can count.
   static let largestSize = Int(Int32.max)
+  /// Many times the layers of any model there is: each is a dozen tensors, all of which are listed before anything is known of them.
+  static let mostLayers = 4096
   /// Largest number of parameters: their bytes and offsets stay far from overflow.
   static let largestParameterCount = 1 << 48
 
   private func validate() throws(ModelConfigurationError) {
     let sizes = [
       ("vocab_size", vocabularySize, Self.largestSize), ("n_positions", positions, Self.largestSize),
-      ("n_embd", width, Self.largestSize / 4), ("n_layer", layers, 1 << 16), ("n_head", heads, Self.largestSize),
+      ("n_embd", width, Self.largestSize / 4), ("n_layer", layers, Self.mostLayers), ("n_head", heads, Self.largestSize),
       ("n_inner", innerWidth, Self.largestSize),
     ]
     for (key, value, largest) in sizes {
       guard (1...largest).contains(value) else { throw .outOfRange(key: key, value: "\(value)", allowed: "1 to \(largest)") }
+    }
+    for (key, id) in [("bos_token_id", beginningOfText), ("eos_token_id", endOfText)] {
+      guard let id, !(0..<vocabularySize).contains(id) else { continue }
+      throw .outOfRange(key: key, value: "\(id)", allowed: "an id of the vocabulary, 0 to \(vocabularySize - 1)")
     }
     guard width.isMultiple(of: heads) else { throw .headsDoNotDivideWidth(heads: heads, width: width) }
     guard layerNormEpsilon.isFinite, layerNormEpsilon > 0 else {

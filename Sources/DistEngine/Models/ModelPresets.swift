@@ -1,4 +1,6 @@
-/// Named model shapes. The larger four are GPT-2's own; all but `tiny` use its 50,257 ids and 1,024 positions.
+/// Named model shapes. The larger four are GPT-2's own; all but `tiny` have room for its 50,257 ids and 1,024 positions.
+///
+/// A preset is trained on bytes from the beginning: its texts end with the id that the byte tokenizer ends records with.
 public enum ModelPreset: String, CaseIterable, Sendable {
   /// Byte-level (257 ids): trains on the built-in corpus within a minute on two cores. 462,464 parameters.
   case tiny
@@ -17,7 +19,7 @@ public enum ModelPreset: String, CaseIterable, Sendable {
 
   public var configuration: ModelConfiguration {
     switch self {
-    case .tiny: Self.shape(layers: 2, width: 128, heads: 4, vocabularySize: 257, positions: 256, endOfText: 256)
+    case .tiny: Self.shape(layers: 2, width: 128, heads: 4, vocabularySize: 257, positions: 256)
     case .small: Self.shape(layers: 12, width: 768, heads: 12)
     case .medium: Self.shape(layers: 24, width: 1024, heads: 16)
     case .large: Self.shape(layers: 36, width: 1280, heads: 20)
@@ -28,13 +30,13 @@ public enum ModelPreset: String, CaseIterable, Sendable {
   }
 
   private static func shape(
-    layers: Int, width: Int, heads: Int, vocabularySize: Int = 50257, positions: Int = 1024, endOfText: Int = 50256,
-    tied: Bool = true
+    layers: Int, width: Int, heads: Int, vocabularySize: Int = 50257, positions: Int = 1024, tied: Bool = true
   ) -> ModelConfiguration {
     do {
       return try ModelConfiguration(
         vocabularySize: vocabularySize, positions: positions, width: width, layers: layers, heads: heads,
-        tiedEmbeddings: tied, beginningOfText: endOfText, endOfText: endOfText)
+        tiedEmbeddings: tied
+      ).delimitingTexts(by: Int(ByteTokenizer().endOfText))
     } catch {
       preconditionFailure("a preset is refused: \(error)")
     }

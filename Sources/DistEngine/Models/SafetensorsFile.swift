@@ -21,12 +21,12 @@ package final class SafetensorsFile: Sendable {
   ///   the data belongs to exactly one tensor, whose length is that of its shape.
   package init(path: String) throws {
     self.path = path
+    try FileBytes.checkReadable(path)
     file = open(path, O_RDONLY | O_CLOEXEC)
     guard file >= 0 else { throw FileError(path: path, action: "read") }
     do {
       var status = stat()
       guard fstat(file, &status) == 0 else { throw FileError(path: path, action: "read") }
-      guard status.st_mode & S_IFMT != S_IFDIR else { throw FileError(path: path, action: "read", code: EISDIR) }
       let size = Int(status.st_size)
       let header = try Self.readHeader(of: file, path: path, size: size)
       dataStart = 8 + header.count
@@ -97,16 +97,23 @@ package final class SafetensorsFile: Sendable {
   }
 
   /// The header's JSON. `size` is the file's.
-  private static func readHeader(of file: Int32, path: String, size: Int) throws -> Data {
+  private static func readHeader(of file: Int32, path: String, size: Int) throws -> [UInt8] {
     guard size >= 8 else { throw SafetensorsError.truncatedHeader(path: path, bytes: size, needed: 8) }
     var length: UInt64 = 0
     guard pread(file, &length, 8, 0) == 8 else { throw FileError(path: path, action: "read") }
     length = UInt64(littleEndian: length)
+    if length == UInt64(littleEndian: 0x206e_6f69_7372_6576) {  // "version "
+      var start = [UInt8](repeating: 0, count: min(size, 64))
+      guard pread(file, &start, start.count, 0) == start.count else { throw FileError(path: path, action: "read") }
+      if FileBytes.isLargeFilePointer(start) {
+        throw SafetensorsError.malformedHeader(path: path, reason: FileBytes.largeFilePointerReason)
+      }
+    }
     guard length <= Safetensors.longestHeader else { throw SafetensorsError.headerTooLong(path: path, length: length) }
     guard size - 8 >= Int(length) else {
       throw SafetensorsError.truncatedHeader(path: path, bytes: size, needed: 8 + Int(length))
     }
-    var header = Data(count: Int(length))
+    var header = [UInt8](repeating: 0, count: Int(length))
     let count = header.withUnsafeMutableBytes { pread(file, $0.baseAddress, $0.count, 8) }
     guard count == Int(length) else { throw FileError(path: path, action: "read") }
     return header

@@ -1,31 +1,51 @@
-import Foundation
-
 /// The JSON in front of a safetensors file's data.
 enum SafetensorsHeader {
-  private struct Entry: Codable {
+  private struct Entry {
     let dtype: String
     let shape: [Int]
     let data_offsets: [Int]
+
+    init(_ value: JSONValue, name: String, path: String) throws(SafetensorsError) {
+      func field<T>(_ key: String, _ expected: String, _ read: (JSONValue) -> T?) throws(SafetensorsError) -> T {
+        guard let found = value.object?[key] else {
+          throw .malformedHeader(path: path, reason: "its header is malformed: \(name).\(key): missing")
+        }
+        guard let result = read(found) else {
+          throw .malformedHeader(path: path, reason: "its header is malformed: \(name).\(key): must be \(expected)")
+        }
+        return result
+      }
+      func integers(_ value: JSONValue) -> [Int]? {
+        guard let values = value.array else { return nil }
+        let integers = values.compactMap(\.integer)
+        return integers.count == values.count ? integers : nil
+      }
+      dtype = try field("dtype", "a string", \.string)
+      shape = try field("shape", "an array of integers", integers)
+      data_offsets = try field("data_offsets", "an array of integers", integers)
+    }
   }
 
-  private struct Name: CodingKey {
-    let stringValue: String
-    var intValue: Int? { nil }
-    init(stringValue: String) { self.stringValue = stringValue }
-    init?(intValue: Int) { nil }
-  }
-
-  private struct Header: Decodable {
+  private struct Header {
     var entries: [String: Entry] = [:]
     var metadata: [String: String] = [:]
 
-    init(from decoder: any Decoder) throws {
-      let container = try decoder.container(keyedBy: Name.self)
-      for key in container.allKeys {
-        if key.stringValue == "__metadata__" {
-          metadata = try container.decode([String: String].self, forKey: key)
-        } else {
-          entries[key.stringValue] = try container.decode(Entry.self, forKey: key)
+    init(_ value: JSONValue, path: String) throws(SafetensorsError) {
+      for (key, value) in value.object ?? [:] {
+        guard key == "__metadata__" else {
+          entries[key] = try Entry(value, name: key, path: path)
+          continue
+        }
+        // The format's own library takes null for none.
+        if value == .null { continue }
+        guard let fields = value.object else {
+          throw .malformedHeader(path: path, reason: "its header is malformed: __metadata__: must be an object")
+        }
+        for (name, value) in fields.sorted(by: { $0.key < $1.key }) {
+          guard let text = value.string else {
+            throw .malformedHeader(path: path, reason: "its header is malformed: __metadata__.\(name): must be a string")
+          }
+          metadata[name] = text
         }
       }
     }
@@ -35,20 +55,20 @@ enum SafetensorsHeader {
   ///
   /// - Parameter dataBytes: length of the data part as the file has it.
   static func parse(
-    _ json: Data, dataBytes: Int, path: String
+    _ json: [UInt8], dataBytes: Int, path: String
   ) throws(SafetensorsError) -> (tensors: [Safetensors.Tensor], metadata: [String: String]) {
-    let header: Header
-    do {
-      guard json.first == UInt8(ascii: "{") else {
-        throw SafetensorsError.malformedHeader(path: path, reason: "its header does not start with {")
-      }
-      header = try JSONDecoder().decode(Header.self, from: json)
-    } catch let error as SafetensorsError {
-      throw error
-    } catch {
-      throw .malformedHeader(
-        path: path, reason: "its header is malformed: \(DecodingError.location(of: error))\(DecodingError.reason(of: error))")
+    guard json.first == UInt8(ascii: "{") else {
+      throw .malformedHeader(path: path, reason: "its header does not start with {")
     }
+    let value: JSONValue
+    do {
+      value = try json.withUnsafeBufferPointer { (bytes) throws(JSONFault) in try JSONScanner.parse(bytes) }
+    } catch {
+      // Headers are one long line: the byte of the file says where.
+      throw .malformedHeader(
+        path: path, reason: "its header is malformed at byte \(8 + error.offset) of the file: \(error.reason)")
+    }
+    let header = try Header(value, path: path)
     var tensors: [Safetensors.Tensor] = []
     for (name, entry) in header.entries { tensors.append(try tensor(name, entry, path: path)) }
     // Empty tensors share their place with their neighbour: shorter first, then by name.

@@ -10,6 +10,12 @@ package enum ModelFile {
     package let ignoredSettings: [String]
   }
 
+  /// A file in a directory that says how text becomes the ids that its model knows, other than by taking bytes; nil where there is none.
+  package static func tokenizerFile(directory: String) -> String? {
+    ["tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt"].map { "\(directory)/\($0)" }
+      .first { FileManager.default.fileExists(atPath: $0) }
+  }
+
   /// - Throws: ``FileError``, ``ModelConfigurationError`` with the file's path.
   package static func readConfiguration(directory: String) throws -> Description {
     let path = "\(directory)/config.json"
@@ -24,19 +30,14 @@ package enum ModelFile {
 
   /// Overwrites `slab` ([layout.totalCount]) with a directory's parameters, converted to `Float`.
   ///
-  /// Names count with and without the prefix `transformer.`; the attention masks that older GPT-2 files store
+  /// Names count with and without the prefix `transformer.`, and behind the prefixes `_orig_mod.` and `module.`; the attention masks that older GPT-2 files store
   /// (`attn.bias`, `attn.masked_bias`) are passed over. A tied head that is stored a second time has to equal the embedding.
   /// - Throws: ``ModelFileError``, ``SafetensorsError``, ``FileError``. What the slab then holds is undefined.
   package static func readParameters(
     directory: String, layout: ParameterLayout, into slab: UnsafeMutableBufferPointer<Float>
   ) throws {
     precondition(slab.count == layout.totalCount, "\(slab.count) floats for a model of \(layout.totalCount)")
-    var stored = try storedTensors(directory: directory)
-    let tiedHead = layout.entry(named: head) == nil ? stored.removeValue(forKey: head) : nil
-    if let tiedHead, stored[embedding] == nil {
-      stored[embedding] = tiedHead
-    }
-    try check(stored, against: layout, directory: directory)
+    let (stored, tiedHead) = try checkedTensors(directory: directory, layout: layout)
     for entry in layout {
       let (file, tensor) = stored[entry.name]!
       let values = UnsafeMutableBufferPointer(rebasing: slab[entry.range])
@@ -47,6 +48,29 @@ package enum ModelFile {
       try checkTied(
         tiedHead, equals: UnsafeBufferPointer(rebasing: slab[layout[embedding].range]), shape: layout[embedding].shape)
     }
+  }
+
+  /// Compares the headers of a directory's weights with what `config.json` says, before anything is planned or allocated for it.
+  ///
+  /// Weights that aren't there are not missed: one rank alone reads them.
+  /// - Throws: what ``readParameters(directory:layout:into:)`` throws of names and shapes.
+  package static func checkShapes(directory: String, configuration: ModelConfiguration) throws {
+    let isThere = [weightsName, indexName].contains { FileManager.default.fileExists(atPath: "\(directory)/\($0)") }
+    guard isThere else { return }
+    _ = try checkedTensors(directory: directory, layout: configuration.parameterLayout)
+  }
+
+  /// A directory's tensors, all of a layout and no others, and a tied head that is stored a second time.
+  private static func checkedTensors(
+    directory: String, layout: ParameterLayout
+  ) throws -> (stored: [String: Stored], tiedHead: Stored?) {
+    var stored = try storedTensors(directory: directory)
+    let tiedHead = layout.entry(named: head) == nil ? stored.removeValue(forKey: head) : nil
+    if let tiedHead, stored[embedding] == nil {
+      stored[embedding] = tiedHead
+    }
+    try check(stored, against: layout, directory: directory)
+    return (stored, tiedHead)
   }
 
   /// Makes a directory that `GPT2LMHeadModel.from_pretrained` loads. Each file appears whole or not at all, the configuration
@@ -81,7 +105,8 @@ package enum ModelFile {
     for path in try weightFiles(directory: directory) {
       let file = try SafetensorsFile(path: path)
       for tensor in file.tensors where !isBuffer(tensor.name) {
-        let name = tensor.name == head || tensor.name.hasPrefix("transformer.") ? tensor.name : "transformer.\(tensor.name)"
+        let own = unwrapped(tensor.name)
+        let name = own == head || own.hasPrefix("transformer.") ? String(own) : "transformer.\(own)"
         guard stored.updateValue((file, tensor), forKey: name) == nil else {
           throw ModelFileError.storedTwice(path: path, tensor: name)
         }
@@ -94,20 +119,44 @@ package enum ModelFile {
     let whole = "\(directory)/\(weightsName)"
     let index = "\(directory)/\(indexName)"
     if FileManager.default.fileExists(atPath: whole) { return [whole] }
-    guard FileManager.default.fileExists(atPath: index) else { throw ModelFileError.noWeights(directory: directory) }
+    guard FileManager.default.fileExists(atPath: index) else {
+      throw ModelFileError.noWeights(directory: directory, others: otherWeights(directory: directory))
+    }
 
-    struct Index: Decodable { let weight_map: [String: String] }
     let map: [String: String]
+    let bytes = try FileBytes.read(index)
     do {
-      map = try JSONDecoder().decode(Index.self, from: Data(try FileBytes.read(index))).weight_map
-    } catch let error as DecodingError {
-      throw ModelFileError.malformedIndex(path: index, reason: DecodingError.reason(of: error))
+      guard let fields = try JSONScanner.parse(file: bytes).object?["weight_map"]?.object else {
+        throw ModelFileError.malformedIndex(path: index, reason: "must be an object that has a weight_map")
+      }
+      map = try fields.mapValues { value in
+        guard let name = value.string else {
+          throw ModelFileError.malformedIndex(path: index, reason: "weight_map: must be names of files")
+        }
+        return name
+      }
+    } catch let fault as JSONFault {
+      throw ModelFileError.malformedIndex(path: index, reason: fault.described(in: bytes))
     }
     let names = Set(map.values).sorted()
     if let outside = names.first(where: { $0.contains("/") }) {
       throw ModelFileError.malformedIndex(path: index, reason: "\"\(outside)\" is not a file of the directory")
     }
     return names.map { "\(directory)/\($0)" }
+  }
+
+  /// Weights in forms that aren't read here.
+  private static func otherWeights(directory: String) -> [String] {
+    let endings = ["bin", "pt", "pth", "ckpt", "h5", "msgpack", "gguf", "onnx", "safetensors"]
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
+    return names.filter { endings.contains(($0 as NSString).pathExtension.lowercased()) }.sorted()
+  }
+
+  /// A name without what torch.compile and DistributedDataParallel put in front of it.
+  private static func unwrapped(_ name: String) -> Substring {
+    var name = name[...]
+    while let prefix = ["_orig_mod.", "module."].first(where: name.hasPrefix) { name = name.dropFirst(prefix.count) }
+    return name
   }
 
   /// Whether a name is that of a mask that older GPT-2 files store with each block.
@@ -147,7 +196,8 @@ package enum ModelFile {
 
 /// Why a directory's parameters are refused.
 public enum ModelFileError: UserError, Equatable {
-  case noWeights(directory: String)
+  /// - Parameter others: files that may hold them in another form.
+  case noWeights(directory: String, others: [String])
   case malformedIndex(path: String, reason: String)
   case missing(directory: String, tensor: String, shape: [Int], others: Int)
   case misshapen(path: String, tensor: String, found: [Int], expected: [Int])
@@ -158,7 +208,11 @@ public enum ModelFileError: UserError, Equatable {
 
   public var description: String {
     switch self {
-    case .noWeights(let directory): "\(directory): holds no model.safetensors"
+    case .noWeights(let directory, let others):
+      "\(directory): holds no model.safetensors"
+        + (others.isEmpty
+          ? ""
+          : " but \(others.prefix(3).joined(separator: ", ")), which is not read here: save_pretrained of transformers writes safetensors")
     case .malformedIndex(let path, let reason): "\(path): \(reason)"
     case .missing(let directory, let tensor, let shape, let others):
       "\(directory): tensor \(tensor) \(shape) is missing\(Self.and(others))"

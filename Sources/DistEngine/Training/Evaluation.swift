@@ -1,7 +1,8 @@
 import Foundation
+import PrivacyAccounting
 
 /// Loss of a model on records, computed without noise.
-public struct Evaluation: Sendable, Encodable {
+public struct Evaluation: Sendable {
   /// Nats a target.
   public let loss: Double
   public let perplexity: Double
@@ -10,9 +11,12 @@ public struct Evaluation: Sendable, Encodable {
 
   /// Reads model and records and computes; collective, the records are split over the ranks.
   ///
-  /// - Parameter data: a file, or `builtin` for the built-in corpus' held-out records.
+  /// - Parameters:
+  ///   - data: a file, or `builtin` for the built-in corpus' held-out records.
+  ///   - note: told, on rank 0 and before anything is computed, what is to be known of the records.
   public init(
-    model directory: String, data: String, textField: String, sequenceLength: Int?, environment: MPIEnvironment
+    model directory: String, data: String, textField: String, sequenceLength: Int?, tokenizer: TokenizerKind? = nil,
+    environment: MPIEnvironment, note: (String) -> Void = { _ in }
   ) throws {
     let communicator = environment.world
     var configuration = TrainingConfiguration()
@@ -20,11 +24,13 @@ public struct Evaluation: Sendable, Encodable {
     configuration.model = directory
     configuration.data = data
     configuration.textField = textField
+    configuration.tokenizer = tokenizer
     configuration.sequenceLength = sequenceLength
     let threads = try ThreadCounts(configuration.performance, in: environment).own
-    let (replica, dataset) = try communicator.agree("model and data") {
+    let (replica, dataset, notes) = try communicator.agree("model and data") {
       try configuration.validate()
-      let source = try ModelSource.resolve(directory)
+      let source = try ModelSource.resolve(directory, tokenizer: tokenizer)
+      guard source.directory != nil else { throw TrainingError.noWeights(preset: directory) }
       let (training, heldOut) = try TrainingSetup.load(configuration, model: source.0)
       let dataset = heldOut ?? training
       let capacity = configuration.performance.capacity(
@@ -34,14 +40,28 @@ public struct Evaluation: Sendable, Encodable {
         ReplicaPlan(
           model: source.0, mode: .standard, capacity: capacity, optimizer: nil, computesGradients: false,
           threads: threads))
-      guard source.directory != nil else { throw TrainingError.noWeights(preset: directory) }
-      return (replica, dataset)
+      return (replica, dataset, dataset.notes("evaluated"))
     }
     try communicator.requireEqual(configuration, replica.plan.model, training: dataset, evaluation: nil)
+    if communicator.rank == 0 { notes.forEach(note) }
     try replica.loadParameters(from: directory, key: RandomKey(seed: 0), communicator: communicator)
     loss = try replica.team.use { try replica.meanLoss(over: dataset, communicator: communicator) }
     perplexity = exp(loss)
     records = dataset.count
     targets = dataset.totalTargetCount
+  }
+}
+
+extension Evaluation: Encodable {
+  private enum CodingKeys: String, CodingKey { case loss, perplexity, records, targets }
+
+  /// What is beyond a double is infinite to whoever reads it.
+  public func encode(to encoder: any Encoder) throws {
+    let number = { (value: Double) in ExtendedReal(value: value.isFinite ? value : .infinity) }
+    var values = encoder.container(keyedBy: CodingKeys.self)
+    try values.encode(number(loss), forKey: .loss)
+    try values.encode(number(perplexity), forKey: .perplexity)
+    try values.encode(records, forKey: .records)
+    try values.encode(targets, forKey: .targets)
   }
 }

@@ -50,9 +50,10 @@ extension Generation {
   ///
   /// - Parameter seed: nil samples afresh each time.
   public static func text(
-    model directory: String, prompt: String, count: Int, temperature: Double, topK: Int?, seed: UInt64?
+    model directory: String, prompt: String, count: Int, temperature: Double, topK: Int?, seed: UInt64?,
+    tokenizer kind: TokenizerKind? = nil
   ) throws -> [UInt8] {
-    let source = try ModelSource.resolve(directory)
+    let source = try ModelSource.resolve(directory, tokenizer: kind)
     guard source.directory != nil else { throw TrainingError.noWeights(preset: directory) }
     let tokenizer = ByteTokenizer()
     let model = source.0

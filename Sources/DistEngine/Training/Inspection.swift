@@ -68,17 +68,20 @@ public struct Inspection {
 extension Inspection {
   /// `dp-mpirun inspect`: reads model and records, computes, writes the file on rank 0; collective.
   ///
-  /// - Parameter records: nil takes all.
+  /// - Parameters:
+  ///   - records: nil takes all.
+  ///   - note: told, on rank 0, what is to be known of model and records.
   public static func run(
     _ configuration: TrainingConfiguration, records: Range<Int>?, seed: UInt64?, writingTo path: String,
-    environment: MPIEnvironment
+    environment: MPIEnvironment, note: (String) -> Void = { _ in }
   ) throws {
     let communicator = environment.world
-    let source = try communicator.agree("model") { try ModelSource.resolve(configuration.model) }
+    let source = try communicator.agree("model") { try ModelSource.resolve(configuration.model, tokenizer: configuration.tokenizer) }
     let dataset = try communicator.agree("data") {
       try TrainingSetup.load(configuration, model: source.0).0
     }
     try communicator.requireEqual(configuration, source.0, training: dataset, evaluation: nil)
+    if communicator.rank == 0 { (source.notes + dataset.notes("inspected")).forEach(note) }
     let range = records ?? 0..<dataset.count
     try communicator.agree("records") {
       guard range.upperBound <= dataset.count else {

@@ -55,6 +55,11 @@ package final class RunDirectory {
   }
 }
 
+extension JSONEncoder.NonConformingFloatEncodingStrategy {
+  /// JSON has no word for what isn't finite: a string says it, in every file and output alike.
+  public static var named: Self { .convertToString(positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan") }
+}
+
 extension JSONEncoder {
   /// For files that people read.
   static var files: JSONEncoder {
@@ -62,6 +67,7 @@ extension JSONEncoder {
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     encoder.keyEncodingStrategy = .convertToSnakeCase
     encoder.dateEncodingStrategy = .iso8601
+    encoder.nonConformingFloatEncodingStrategy = .named
     return encoder
   }
 
@@ -69,6 +75,7 @@ extension JSONEncoder {
   static var lines: JSONEncoder {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    encoder.nonConformingFloatEncodingStrategy = .named
     return encoder
   }
 }

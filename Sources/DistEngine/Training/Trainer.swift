@@ -179,7 +179,7 @@ public final class Trainer {
       usableCores: cores[0], threads: threads, parameters: setup.model.parameterCount,
       trainingRecords: setup.training.count, evaluationRecords: setup.evaluation?.count ?? 0,
       longestRecord: setup.training.longestSequence, steps: setup.steps, expectedBatchSize: setup.configuration.batchSize,
-      privacy: setup.privacy, warnings: PrivacyStatement.warnings(setup) + (crowded.map { [$0] } ?? []),
+      privacy: setup.privacy, warnings: setup.notes + PrivacyStatement.warnings(setup) + (crowded.map { [$0] } ?? []),
       plannedBytes: replica.plan.memory.byteCountOfRank, sharding: exchange.plan.sharding, noise: exchange.plan.noise,
       unigramEntropy: setup.configuration.data == Corpus.builtinName
         ? setup.evaluation?.unigramEntropy : nil)

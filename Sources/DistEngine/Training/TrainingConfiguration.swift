@@ -29,6 +29,8 @@ public struct TrainingConfiguration: Sendable {
   public var data = Corpus.builtinName
   public var evaluationData: String?
   public var textField = "text"
+  /// nil: that of a model directory, which has to be bytes; bytes for a preset.
+  public var tokenizer: TokenizerKind?
   /// T; nil takes what the records need, at most the model's positions.
   public var sequenceLength: Int?
   /// N₀; nil takes the number of training records, which is then treated as public.
@@ -72,6 +74,8 @@ public enum TrainingError: UserError, Equatable {
   case outputHoldsRun(String)
   /// A preset where trained weights are needed.
   case noWeights(preset: String)
+  /// A model directory has a tokenizer of its own, which can't be used here.
+  case foreignTokenizer(file: String)
   /// Bytes that the smallest plan needs.
   case overBudget(needed: Int, budget: MemoryBudget)
   /// A node has not what the ranks on it need: which, and what would fit.
@@ -101,7 +105,11 @@ public enum TrainingError: UserError, Equatable {
       "--seq-len \(length) is beyond the model's \(positions) positions: must be at most that many"
     case .vocabularyTooSmall(let tokenizer, let model):
       "the tokenizer makes \(tokenizer) ids and the model's vocabulary has \(model): the model must have at least as many"
-    case .noWeights(let preset): "--model \(preset) is a preset, which has no weights: name a model directory"
+    case .noWeights(let preset):
+      "--model \(preset) is a preset, which has no weights: name a model directory"
+        + (ModelSource.isAlsoDirectory(preset) ? " (./\(preset) is the one that lies here)" : "")
+    case .foreignTokenizer(let file):
+      "\(file): the model's ids are those of this tokenizer, which is not read here: --tokenizer bytes makes ids of bytes all the same"
     case .overBudget(let needed, let budget):
       "--memory-budget \(budget): a rank's buffers need \((needed - 1) / MemoryMeter.megabyte + 1)MB at least: allow that many, or lower --microbatch or --seq-len"
     case .notEnoughMemory(let what): "the run \(what)"

@@ -7,6 +7,8 @@ package struct TrainingSetup {
   package let model: ModelConfiguration
   /// nil for a preset: a fresh model.
   package let modelDirectory: String?
+  /// What is to be known of the model directory's settings and of the records, beyond the privacy.
+  package let notes: [String]
   package let training: TokenizedDataset
   /// Held-out or separate records; nil where there are none.
   package let evaluation: TokenizedDataset?
@@ -73,7 +75,7 @@ package struct TrainingSetup {
   ) {
     self.configuration = configuration
     (model, modelDirectory) = (sources.model, sources.modelDirectory)
-    (training, evaluation) = (sources.training, sources.evaluation)
+    (training, evaluation, notes) = (sources.training, sources.evaluation, sources.notes)
     (datasetSize, steps) = (length.datasetSize, length.steps)
     self.plan = plan
     self.threads = threads
@@ -89,11 +91,16 @@ package struct TrainingSetup {
     let modelDirectory: String?
     let training: TokenizedDataset
     let evaluation: TokenizedDataset?
+    let notes: [String]
 
     init(_ configuration: TrainingConfiguration) throws {
       try configuration.validate()
-      (model, modelDirectory) = try ModelSource.resolve(configuration.model)
+      let source = try ModelSource.resolve(configuration.model, tokenizer: configuration.tokenizer)
+      // The records that the model learns begin and end with the tokenizer's id, whatever stood around those it knows.
+      model = source.0.delimitingTexts(by: Int(ByteTokenizer().endOfText))
+      modelDirectory = source.directory
       (training, evaluation) = try TrainingSetup.load(configuration, model: model)
+      notes = source.notes + training.notes("training") + (evaluation?.notes("held-out") ?? [])
     }
   }
 
@@ -140,6 +147,11 @@ package struct TrainingSetup {
     let corpus = try Corpus(
       data: configuration.data, evaluation: configuration.evaluationData, textField: configuration.textField)
     let longest = configuration.sequenceLength ?? model.positions
+    for (records, file) in [(corpus.training, configuration.data), (corpus.heldOut, configuration.evaluationData ?? configuration.data)] {
+      guard let records else { continue }
+      let bytes = TokenizedDataset.idCount(records, tokenizer: tokenizer, longestSequence: longest) * MemoryLayout<Int32>.size
+      try MemoryRoom.check(bytes, for: file)
+    }
     return (
       TokenizedDataset(corpus.training, tokenizer: tokenizer, longestSequence: longest),
       corpus.heldOut.map { TokenizedDataset($0, tokenizer: tokenizer, longestSequence: longest) }
@@ -250,12 +262,26 @@ package struct TrainingSetup {
 
 /// Where a model comes from: a preset's name, or a directory in Hugging Face's layout.
 package enum ModelSource {
-  /// - Returns: the shape, and the directory that holds the weights if it is one.
-  package static func resolve(_ name: String) throws -> (ModelConfiguration, directory: String?) {
-    if let preset = ModelPreset(rawValue: name) { return (preset.configuration, nil) }
+  /// - Returns: the shape, the directory that holds the weights if it is one, and what its user should know.
+  /// - Throws: also where a directory's weights are not of that shape, or its ids are those of a tokenizer that isn't read here.
+  package static func resolve(
+    _ name: String, tokenizer: TokenizerKind? = nil
+  ) throws -> (ModelConfiguration, directory: String?, notes: [String]) {
+    if let preset = ModelPreset(rawValue: name) {
+      let note = "--model \(name) is the preset, with new parameters; the directory of that name is ./\(name)"
+      return (preset.configuration, nil, isAlsoDirectory(name) ? [note] : [])
+    }
     guard FileManager.default.fileExists(atPath: name) else { throw ModelConfigurationError.unknownPreset(name: name) }
-    return (try ModelFile.readConfiguration(directory: name).configuration, name)
+    let description = try ModelFile.readConfiguration(directory: name)
+    if tokenizer == nil, let file = ModelFile.tokenizerFile(directory: name) { throw TrainingError.foreignTokenizer(file: file) }
+    try ModelFile.checkShapes(directory: name, configuration: description.configuration)
+    let ignored = description.ignoredSettings
+    let note = "\(name)/config.json asks for dropout (\(ignored.joined(separator: ", "))), which is not applied; a model written here says 0"
+    return (description.configuration, name, ignored.isEmpty ? [] : [note])
   }
+
+  /// Whether a directory with a model has the name of a preset.
+  static func isAlsoDirectory(_ preset: String) -> Bool { FileManager.default.fileExists(atPath: "\(preset)/config.json") }
 }
 
 extension Communicator {
