@@ -107,7 +107,7 @@ extension LaunchedProgramTests {
 
     @Test func bytesThatAreNoTextAreTrainedOnAsBytes() throws {
       let directory = try TemporaryDirectory()
-      let lines: [[UInt8]] = [[0xFF, 0xFE, 0x80], [0xC3], [0x00, 0x01], Array("plain".utf8), [0xED, 0xA0, 0x80], []]
+      let lines: [[UInt8]] = [[0x80, 0xFF, 0xFE], [0xC3], [0x00, 0x01], Array("plain".utf8), [0xED, 0xA0, 0x80], []]
       let data = try directory.file("bytes.txt", lines.flatMap { $0 + [10] })
       let run = try TrainingRun("--batch-size 6 --steps 1 --noise-multiplier 1 --accountant rdp", data: data)
       #expect(try run.metrics().first?.examples == 6, "all records, with sampling rate 1")
