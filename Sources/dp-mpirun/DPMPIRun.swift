@@ -20,22 +20,3 @@ struct DPMPIRun: ParsableCommand {
     ],
     defaultSubcommand: TrainCommand.self)
 }
-
-/// The command line as people write it, made into what the parser knows.
-enum CommandLineArguments {
-  /// `--mode test` and `--mode memory` mean the subcommands. Everything else is left as it is.
-  static func normalised(_ arguments: [String]) -> [String] {
-    for command in ["test", "memory"] {
-      var rest = arguments
-      if let place = rest.firstIndex(of: "--mode"), place + 1 < rest.count, rest[place + 1] == command {
-        rest.removeSubrange(place...place + 1)
-        return [command] + rest
-      }
-      if let place = rest.firstIndex(of: "--mode=\(command)") {
-        rest.remove(at: place)
-        return [command] + rest
-      }
-    }
-    return arguments
-  }
-}
