@@ -42,7 +42,7 @@ struct CalibrateCommand: ParsableCommand {
           noiseMultiplier: noise, bounds: bounds, targetEpsilon: targetEpsilon, delta: delta, accountant: kind,
           samplingRate: samplingRate, steps: steps, spent: before))
     } else {
-      print(
+      StandardOutput.write(line:
         "noise multiplier \(noise): epsilon \(bounds.upper) at delta \(delta) (\(kind.rawValue)"
           + (bounds.isUpperBound ? ", upper bound)" : ", not a bound)"))
     }

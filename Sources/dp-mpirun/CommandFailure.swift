@@ -13,8 +13,9 @@ enum CommandFailure {
   /// The command line could not be made into a command: an option the parser refuses, or one that a command's `validate()` does.
   /// The parser wraps both in an error of its own.
   static func end(parsing error: any Error) -> Never {
+    if let usage = error as? UsageError { LauncherRank.refuse(usage) }
     if DPMPIRun.exitCode(for: error) == .success {  // --help and --version are thrown, too.
-      if (LauncherRank.beforeInit ?? 0) == 0 { print(DPMPIRun.fullMessage(for: error)) }
+      if (LauncherRank.beforeInit ?? 0) == 0 { StandardOutput.write(line: DPMPIRun.fullMessage(for: error)) }
       exit(ExitStatus.done)
     }
     let message = DPMPIRun.message(for: error).split(separator: "\n").joined(separator: " ")
@@ -32,10 +33,26 @@ enum CommandFailure {
 
 /// What a command prints as its result.
 enum StandardOutput {
+  static func write(line: String) { write(Data((line + "\n").utf8)) }
+
+  /// Writes all of it or ends the program: a result that nobody gets is no success.
+  static func write(_ bytes: Data) {
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      let written = rest.withUnsafeBytes { Foundation.write(STDOUT_FILENO, $0.baseAddress!, $0.count) }
+      if written > 0 {
+        rest = rest.dropFirst(written)
+      } else if errno != EINTR {
+        let reason = String(cString: strerror(errno))
+        LauncherRank.refuse(line: "Error: standard output: can't be written: \(reason)", exitStatus: ExitStatus.refused)
+      }
+    }
+  }
+
   static func printJSON(_ value: some Encodable) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     encoder.nonConformingFloatEncodingStrategy = .named
-    print(String(decoding: try encoder.encode(value), as: UTF8.self))
+    write(line: String(decoding: try encoder.encode(value), as: UTF8.self))
   }
 }

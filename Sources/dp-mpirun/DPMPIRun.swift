@@ -20,32 +20,3 @@ struct DPMPIRun: ParsableCommand {
     ],
     defaultSubcommand: TrainCommand.self)
 }
-
-/// The command line as people write it, made into what the parser knows.
-enum CommandLineArguments {
-  /// Refuses arguments that aren't UTF-8: names of files would be others than those that were meant.
-  static func checkEncoding() {
-    for place in 1..<max(1, Int(CommandLine.argc)) {
-      guard let argument = CommandLine.unsafeArgv[place], String(validatingCString: argument) == nil else { continue }
-      let error = UsageError(
-        description: "argument \(place), \(String(cString: argument)), is not valid UTF-8: names of files and directories must be")
-      LauncherRank.refuse(error)
-    }
-  }
-
-  /// `--mode test` and `--mode memory` mean the subcommands. Everything else is left as it is.
-  static func normalised(_ arguments: [String]) -> [String] {
-    for command in ["test", "memory"] {
-      var rest = arguments
-      if let place = rest.firstIndex(of: "--mode"), place + 1 < rest.count, rest[place + 1] == command {
-        rest.removeSubrange(place...place + 1)
-        return [command] + rest
-      }
-      if let place = rest.firstIndex(of: "--mode=\(command)") {
-        rest.remove(at: place)
-        return [command] + rest
-      }
-    }
-    return arguments
-  }
-}

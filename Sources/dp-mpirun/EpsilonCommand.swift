@@ -48,14 +48,14 @@ struct EpsilonCommand: ParsableCommand {
       return try StandardOutput.printJSON(report)
     }
     guard counts.isEmpty else {
-      print("steps,epsilon,epsilon_lower")
+      StandardOutput.write(line: "steps,epsilon,epsilon_lower")
       for point in curve {
-        print("\(point.steps),\(point.bounds.upper),\(point.bounds.lower.map { "\($0)" } ?? "")")
+        StandardOutput.write(line: "\(point.steps),\(point.bounds.upper),\(point.bounds.lower.map { "\($0)" } ?? "")")
       }
       return
     }
     let bounds = try Accounting.epsilon(of: phases, delta: delta, accountant: chosen, gap: gap)
-    print("epsilon \(bounds.upper) at delta \(delta) (\(chosen.rawValue)\(Self.remark(bounds)))")
+    StandardOutput.write(line: "epsilon \(bounds.upper) at delta \(delta) (\(chosen.rawValue)\(Self.remark(bounds)))")
   }
 
   private func parsedPhases() throws -> [DPSGDPhase] {
@@ -101,12 +101,12 @@ struct EpsilonCommand: ParsableCommand {
   }
 
   private func printTable(_ phases: [DPSGDPhase], _ gap: AccountingGap) throws {
-    print("accountant  epsilon        at delta \(delta), \(NeighbouringRelation.addOrRemoveOne.rawValue), Poisson sampling")
+    StandardOutput.write(line: "accountant  epsilon        at delta \(delta), \(NeighbouringRelation.addOrRemoveOne.rawValue), Poisson sampling")
     for kind in AccountantKind.allCases {
       let bounds = try Accounting.epsilon(of: phases, delta: delta, accountant: kind, gap: gap)
       let name = kind.rawValue.padding(toLength: 12, withPad: " ", startingAt: 0)
       let value = "\(bounds.upper)".padding(toLength: 22, withPad: " ", startingAt: 0)
-      print("\(name)\(value)\(Self.remark(bounds).dropFirst(2))")
+      StandardOutput.write(line: "\(name)\(value)\(Self.remark(bounds).dropFirst(2))")
     }
   }
 

@@ -33,9 +33,9 @@ struct EvaluateCommand: ParsableCommand {
       if json {
         try StandardOutput.printJSON(result)
       } else {
-        print("loss        \(result.loss.formatted(digits: 4)) nats a target")
-        print("perplexity  \(result.perplexity.formatted(digits: 3))")
-        print("\(result.targets) targets in \(result.records) records; computed without noise")
+        StandardOutput.write(line: "loss        \(result.loss.formatted(digits: 4)) nats a target")
+        StandardOutput.write(line: "perplexity  \(result.perplexity.formatted(digits: 3))")
+        StandardOutput.write(line: "\(result.targets) targets in \(result.records) records; computed without noise")
       }
     }
   }

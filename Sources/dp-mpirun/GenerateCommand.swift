@@ -41,6 +41,6 @@ struct GenerateCommand: ParsableCommand {
     let text = try Generation.text(
       model: model, prompt: prompt, count: tokens, temperature: temperature, topK: topK, seed: seed, tokenizer: tokenizer.value)
     // Bytes as the model made them: they need not be whole characters.
-    FileHandle.standardOutput.write(Data(prompt.utf8) + Data(text) + Data("\n".utf8))
+    StandardOutput.write(Data(prompt.utf8) + Data(text) + Data("\n".utf8))
   }
 }

@@ -69,7 +69,7 @@ struct MemoryCommand: ParsableCommand {
       if json {
         FileHandle.standardOutput.write(Data(try report.json()))
       } else {
-        for note in report.notes { print(note) }
+        for note in report.notes { StandardOutput.write(line: note) }
       }
     }
   }
@@ -119,10 +119,10 @@ private struct MemoryTable {
   private var hasHeader = false
 
   mutating func print(_ record: MemoryRecord) {
-    if !hasHeader { Swift.print(line(MemoryColumn.all.map(\.title))) }
+    if !hasHeader { StandardOutput.write(line: line(MemoryColumn.all.map(\.title))) }
     hasHeader = true
     let reason = record.reason.map { "  \(record.outcome.rawValue): \($0)" } ?? ""
-    Swift.print(line(MemoryColumn.all.map { $0.text(record) }) + reason)
+    StandardOutput.write(line: line(MemoryColumn.all.map { $0.text(record) }) + reason)
     fflush(nil)
   }
 

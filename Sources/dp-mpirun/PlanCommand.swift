@@ -36,7 +36,7 @@ struct PlanCommand: ParsableCommand {
     if options.run.json {
       try StandardOutput.printJSON(plan)
     } else {
-      print(PlanText(plan).lines.joined(separator: "\n"))
+      StandardOutput.write(line: PlanText(plan).lines.joined(separator: "\n"))
     }
   }
 }

@@ -9,7 +9,7 @@ struct TestCommand: ParsableCommand {
     try runUnderMPI { environment in
       let failures = try SelfTest.run(environment: environment) { check in
         guard environment.world.rank == 0 else { return }
-        print("\(check.passed ? "ok  " : "FAIL")  \(check.name): \(check.detail)")
+        StandardOutput.write(line: "\(check.passed ? "ok  " : "FAIL")  \(check.name): \(check.detail)")
       }
       guard failures == 0 else { throw SelfTest.Failure(count: failures) }
     }

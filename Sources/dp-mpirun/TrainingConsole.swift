@@ -14,7 +14,8 @@ struct TrainingConsole: TrainingObserver {
 
   init(showsProgress: Bool, showsTimings: Bool) {
     self.showsTimings = showsTimings
-    self.showsProgress = showsProgress && ProgressBar.isWanted(in: ProcessInfo.processInfo.environment)
+    self.showsProgress = showsProgress && isatty(STDERR_FILENO) == 1
+      && ProgressBar.isWanted(in: ProcessInfo.processInfo.environment)
   }
 
   mutating func didStart(_ overview: TrainingOverview) {
@@ -111,6 +112,6 @@ struct TrainingSummary {
       ),
     ]
     if let output = report.output { lines.append(("output", output)) }
-    for (name, value) in lines { Swift.print(name.padding(toLength: 14, withPad: " ", startingAt: 0) + value) }
+    for (name, value) in lines { StandardOutput.write(line: name.padding(toLength: 14, withPad: " ", startingAt: 0) + value) }
   }
 }

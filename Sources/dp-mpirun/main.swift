@@ -3,13 +3,15 @@ import DistEngine
 import Foundation
 import Logging
 
+// A reader that is gone is an error of the write, which says so.
+signal(SIGPIPE, SIG_IGN)
 LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
 
 // Exit codes and the form of error lines are part of the interface (ExitStatus): the parser's own would differ.
 CommandLineArguments.checkEncoding()
 var command: any ParsableCommand
 do {
-  command = try DPMPIRun.parseAsRoot(CommandLineArguments.normalised(Array(CommandLine.arguments.dropFirst())))
+  command = try DPMPIRun.parseAsRoot(try CommandLineArguments.normalised(Array(CommandLine.arguments.dropFirst())))
 } catch {
   CommandFailure.end(parsing: error)
 }

@@ -26,6 +26,22 @@ public enum LauncherRank {
     return nil
   }
 
+  /// Makes a process that no launcher started a job of one rank, as Open MPI by itself wouldn't: it looks for ssh, and in a Slurm step for
+  /// a server that srun starts with `--mpi=pmix` alone, and aborts without them.
+  ///
+  /// - Throws: ``MPIUnusable`` in one of several Slurm tasks that know nothing of one another: each would be a run of its own.
+  static func prepareForInit() throws {
+    let environment = ProcessInfo.processInfo.environment
+    let launched = environment.keys.contains { name in ["OMPI_COMM_WORLD_", "PMIX_", "PMI_"].contains { name.hasPrefix($0) } }
+    guard !launched else { return }
+    setenv("OMPI_MCA_ess_singleton_isolated", "1", 0)
+    guard environment["SLURM_STEP_ID"] != nil || environment["SLURM_STEPID"] != nil else { return }
+    if let tasks = environment["SLURM_STEP_NUM_TASKS"].flatMap({ Int($0) }), tasks > 1 {
+      throw MPIUnusable(description: "SLURM_STEP_NUM_TASKS is \(tasks), but srun started the tasks without PMIx: use srun --mpi=pmix, or mpirun")
+    }
+    for name in environment.keys where name.hasPrefix("SLURM_") { unsetenv(name) }
+  }
+
   /// Ends the program before MPI is started, for an error that every rank has alike (wrong options): rank 0 says so.
   ///
   /// The first process that ends makes the launcher end the others, so those wait for rank 0 to have spoken.

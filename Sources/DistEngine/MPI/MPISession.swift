@@ -16,6 +16,7 @@ final class MPISession {
     guard CMPI_Initialized(&flag) == CMPI_success(), flag == 0 else {
       throw MPIUnusable(description: "MPI was started twice in one process")
     }
+    try LauncherRank.prepareForInit()
     watchdog = CollectiveWatchdog(
       activity: activity, rank: LauncherRank.beforeInit ?? 0, host: ProcessInfo.processInfo.hostName, timeout: collectiveTimeout)
     watchdog.start()

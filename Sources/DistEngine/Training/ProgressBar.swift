@@ -34,15 +34,25 @@ public struct ProgressBar: Sendable {
   public func clear() { write("\r\u{1B}[K") }
 
   private func line(done: Int, seconds: Double) -> String {
-    let width = 24
-    let filled = steps == 0 ? width : width * done / steps
-    let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: width - filled)
     var parts = ["step \(done)/\(steps)"]
     if let loss { parts.append("loss " + loss.formatted(digits: 3)) }
     if let epsilon { parts.append("ε " + epsilon.formatted(digits: 2)) }
     parts.append("\(Int(Double(tokens) / max(seconds, 1e-9))) tokens/s")
     parts.append("\(Int((seconds / Double(max(done, 1)) * Double(steps - done)).rounded(.up))) s left")
-    return bar + " " + parts.joined(separator: "  ")
+    let text = parts.joined(separator: "  ")
+    // A line as wide as the terminal wraps, and can't be written over.
+    let columns = Self.terminalColumns - 1
+    let width = min(24, columns - 1 - text.count)
+    guard width >= 4 else { return String(text.prefix(columns)) }
+    let filled = steps == 0 ? width : width * done / steps
+    return String(repeating: "█", count: filled) + String(repeating: "░", count: width - filled) + " " + text
+  }
+
+  /// Of the terminal that is standard error, 80 where it doesn't say.
+  private static var terminalColumns: Int {
+    var size = winsize()
+    guard ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 1 else { return 80 }
+    return Int(size.ws_col)
   }
 
   private func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }

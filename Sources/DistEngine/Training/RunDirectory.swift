@@ -5,11 +5,20 @@ import PrivacyAccounting
 package final class RunDirectory {
   package let path: String
   private var metrics: FileHandle?
+  /// The directory itself, whatever its name is by now; its lock keeps a second run out as long as this one lasts.
+  private let descriptor: Int32
+  private var lastLook = ContinuousClock.now
 
   /// Makes the directory. One that holds a run is refused: nothing is ever overwritten.
   package init(creating path: String) throws {
     self.path = path
     try AtomicFile.makeDirectory(path)
+    descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw FileError(path: path, action: "opened", code: errno) }
+    // Some network file systems can't lock a directory: there `begin` alone keeps the second run out.
+    if flock(descriptor, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK {
+      throw FileError(path: path, action: "written to", reason: "another run is writing there; choose another --output")
+    }
     for file in ["run.json", "privacy.json", "metrics.jsonl", "model", "checkpoints"]
     where FileManager.default.fileExists(atPath: "\(path)/\(file)") {
       throw TrainingError.outputHoldsRun(path)
@@ -17,28 +26,40 @@ package final class RunDirectory {
     guard access(path, W_OK | X_OK) == 0 else { throw FileError(path: path, action: "written to", code: errno) }
   }
 
+  deinit { if descriptor >= 0 { close(descriptor) } }
+
   package var ledger: String { "\(path)/checkpoints/ledger.jsonl" }
   package var model: String { "\(path)/model" }
 
   /// Writes what is known before the first step. `privacy.json` says what the whole run may spend: if the run is cut off, the
   /// statement is above what was spent, and the ledger has the steps.
   func begin(_ setup: TrainingSetup, overview: TrainingOverview, environment: MPIEnvironment) throws {
+    // The first file, made by one process alone whatever the file system locks.
+    let file = "\(path)/metrics.jsonl"
+    let made = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+    guard made >= 0 else {
+      throw errno == EEXIST ? TrainingError.outputHoldsRun(path) : FileError(path: file, action: "written", code: errno)
+    }
+    metrics = FileHandle(fileDescriptor: made, closeOnDealloc: true)
     try AtomicFile.makeDirectory("\(path)/checkpoints")
     try write(RunDescription(setup, overview: overview, environment: environment), to: "run.json")
     try write(PrivacyStatement(setup, steps: min(setup.steps, setup.allowedSteps), isFinal: false), to: "privacy.json")
-    let file = "\(path)/metrics.jsonl"
-    guard FileManager.default.createFile(atPath: file, contents: nil), let handle = FileHandle(forWritingAtPath: file)
-    else { throw FileError(path: file, action: "written", code: errno) }
-    metrics = handle
   }
 
   func append(_ report: StepReport, epsilon: Double?, isPrivateRun: Bool) throws {
     var line = try JSONEncoder.lines.encode(MetricsLine(report, epsilon: epsilon, isPrivateRun: isPrivateRun))
     line.append(UInt8(ascii: "\n"))
-    do {
-      try metrics?.write(contentsOf: line)
-    } catch {
-      throw FileError(path: "\(path)/metrics.jsonl", action: "written", reason: "\(error)")
+    if let metrics { try writeFully(Array(line), to: metrics.fileDescriptor, path: "\(path)/metrics.jsonl") }
+    try lookAgain()
+  }
+
+  /// A directory that is removed or renamed under a run is noticed within seconds, not when the model is to be written.
+  private func lookAgain() throws {
+    guard ContinuousClock.now - lastLook > .seconds(2) else { return }
+    lastLook = .now
+    var (own, named) = (stat(), stat())
+    guard fstat(descriptor, &own) == 0, stat(path, &named) == 0, own.st_dev == named.st_dev, own.st_ino == named.st_ino else {
+      throw FileError(path: path, action: "written to", reason: "the directory was removed or renamed during the run")
     }
   }
 

@@ -68,6 +68,10 @@ public final class Trainer {
       environment.step = index
       let report = try step.run(index)
       try record(report, epsilon: epsilons[index + 1])
+      // Parameters can be finite and too large to compute with.
+      if report.targets > 0, !(report.loss?.isFinite ?? false) {
+        throw try communicator.agreed(TrainingError.lossNotFinite(step: index))
+      }
       let isLast = index + 1 == setup.steps || !(step.ledger?.hasBudget ?? true)
       if isLast || (index + 1).isMultiple(of: Self.checkInterval) { try checkParameters(after: index) }
       if isLast || isEvaluated(after: index) { try evaluate(after: index) }

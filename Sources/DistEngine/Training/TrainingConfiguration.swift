@@ -83,6 +83,7 @@ public enum TrainingError: UserError, Equatable {
   /// What a rank has read or was told differs from rank 0's.
   case ranksDisagree(what: String, rank: Int)
   case diverged(step: Int)
+  case lossNotFinite(step: Int)
   case parametersDiffer(step: Int)
 
   public var exitStatus: Int32 {
@@ -116,6 +117,7 @@ public enum TrainingError: UserError, Equatable {
     case .outputHoldsRun(let path): "--output \(path) holds a run already: name another directory"
     case .ranksDisagree(let what, let rank):
       "\(what) of rank \(rank) differ from those of rank 0: every host must have the same files and options"
+    case .lossNotFinite(let step): "no record of step \(step) has a finite loss: the run diverged; a smaller --learning-rate may help"
     case .diverged(let step): "the parameters are not finite after step \(step): a smaller --learning-rate or less noise may help"
     case .parametersDiffer(let step): "the ranks' parameters differ after step \(step): their processors or libraries disagree"
     }
