@@ -45,6 +45,7 @@ extension LaunchedProgramTests {
         (["--noise-multiplier=-1"], ExitStatus.usage, ["--noise-multiplier -1"]),
         (["--target-epsilon", "0"], ExitStatus.usage, ["--target-epsilon 0"]),
         (["--max-grad-norm", "0"], ExitStatus.usage, ["--max-grad-norm 0"]),
+        (["--max-grad-norm", "1e-24"], ExitStatus.usage, ["--max-grad-norm 1e-24", "1e-12"]),
         (["--microbatch", "0"], ExitStatus.usage, ["--microbatch 0"]),
         (["--threads", "0"], ExitStatus.usage, ["--threads 0", "1 to 1024"]),
         (["inspect", "--threads", "1025", "--out", "x"], ExitStatus.usage, ["--threads 1025"]),
