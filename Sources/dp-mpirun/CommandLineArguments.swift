@@ -51,9 +51,6 @@ enum CommandLineArguments {
         result.append(argument)
         continue
       }
-      if !repeatable.contains(parts[0]), !seen.insert(parts[0]).inserted {
-        throw UsageError(description: "\(parts[0]): is given twice; give it once")
-      }
       result.append(argument)
       var value = parts.count == 2 ? parts[1] : nil
       if value == nil, place < arguments.count, !arguments[place].hasPrefix("--") {
@@ -65,6 +62,9 @@ enum CommandLineArguments {
         } else {
           result.append(next)
         }
+      }
+      if !repeatable.contains(parts[0]), !seen.insert(parts[0]).inserted {
+        throw UsageError(description: "\(parts[0]): is given twice, the second time \(value ?? "without a value"); give it once")
       }
       if value == "", !mayBeEmpty.contains(parts[0]) {
         throw UsageError(description: "\(parts[0]): its value is empty; give one, or leave the option out")

@@ -102,6 +102,8 @@ struct TrainingSummary {
     } else {
       lines.append(("privacy", "none"))
     }
+    lines.append(("private", report.isPrivate ? "yes" : "no: " + (report.warnings.first { $0.contains("NOT private") } ?? "see privacy.json")))
+    lines.append(("not covered", "losses, tokens, times and memory are computed from private data without noise: not for release"))
     lines += [
       ("speed", "\(Int(report.tokensPerSecond)) tokens/s, median step \(report.stepSecondsMedian.formatted(digits: 3)) s"),
       (

@@ -48,6 +48,7 @@ extension LaunchedProgramTests {
         (["--output", ""], ExitStatus.usage, ["--output", "empty"]),
         (["--target-epsilon", "0"], ExitStatus.usage, ["--target-epsilon 0"]),
         (["--max-grad-norm", "0"], ExitStatus.usage, ["--max-grad-norm 0"]),
+        (["--max-grad-norm", "1e-24"], ExitStatus.usage, ["--max-grad-norm 1e-24", "1e-12"]),
         (["--microbatch", "0"], ExitStatus.usage, ["--microbatch 0"]),
         (["--threads", "0"], ExitStatus.usage, ["--threads 0", "1 to 1024"]),
         (["inspect", "--threads", "1025", "--out", "x"], ExitStatus.usage, ["--threads 1025"]),

@@ -55,8 +55,13 @@ package struct PrivacyStatement: Encodable, Sendable {
     accountant = privacy?.accountant.rawValue
     isPrivate = Self.isPrivate(setup)
     let unfinished = "written before the first step: epsilon and steps are what the whole run may spend; the ledger has what it did"
-    warnings = Self.warnings(setup) + (bounds?.notes ?? []) + (isFinal ? [] : [unfinished])
+    let weak = (bounds?.upper ?? 0) > Self.weakEpsilon && (setup.targetEpsilon ?? 0) <= Self.weakEpsilon
+    warnings = Self.warnings(setup) + (weak ? [Self.weakWarning] : []) + (bounds?.notes ?? []) + (isFinal ? [] : [unfinished])
   }
+
+  /// ε above which the odds of any outcome may change by more than e^20, half a thousand million.
+  static let weakEpsilon = 20.0
+  static let weakWarning = "epsilon is above 20: it protects little"
 
   static func isPrivate(_ setup: TrainingSetup) -> Bool {
     guard let privacy = setup.privacy else { return false }
@@ -74,10 +79,13 @@ package struct PrivacyStatement: Encodable, Sendable {
       warnings.append("--seed: reproducible, NOT private: whoever knows the seed can subtract the noise")
     }
     if privacy.noiseMultiplier == 0 { warnings.append("the noise multiplier is 0: the model is NOT private") }
-    if configuration.datasetSize != nil {
-      warnings.append(
+    if (setup.targetEpsilon ?? 0) > weakEpsilon { warnings.append(weakWarning) }
+    if setup.modelDirectory != nil {
+      warnings.append("the start model's own training isn't covered: if it used these records, epsilon is larger than stated")
+    }
+    warnings.append(
         "run.json's counts and lengths of records, and what follows from them, are of the private data: not for release")
-    } else {
+    if configuration.datasetSize == nil {
       warnings.append(
         "the number of training records, \(privacy.datasetSize), is treated as public (--dataset-size states another)")
     }

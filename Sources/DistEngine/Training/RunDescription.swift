@@ -37,8 +37,8 @@ struct RunDescription: Encodable {
   let noisePlacement: NoisePlacement
   let reproducible: Bool
   let plannedBytes: Int
-  /// With a public N₀, keys that are of the private data.
-  let computedWithoutNoise: [String]?
+  /// Keys that are of the private data, which the guarantee doesn't cover.
+  let notCoveredByGuarantee = ["training_records", "evaluation_records", "sequence_length", "microbatch", "planned_bytes"]
 
   struct Shape: Encodable {
     let vocabularySize, positions, width, layers, heads, innerWidth: Int
@@ -97,9 +97,6 @@ struct RunDescription: Encodable {
     sharding = overview.sharding
     noisePlacement = overview.noise
     plannedBytes = overview.plannedBytes
-    computedWithoutNoise =
-      configuration.datasetSize == nil || setup.privacy == nil
-      ? nil : ["training_records", "sequence_length", "microbatch", "planned_bytes"]
   }
 
   private static func optimizer(_ configuration: TrainingConfiguration) -> Optimizer {

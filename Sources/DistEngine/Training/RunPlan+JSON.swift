@@ -17,6 +17,7 @@ extension RunPlan: Encodable {
     case keepsOnlyExample = "keeps_only_example"
     case noiseMultiplier = "noise_multiplier"
     case isPrivate = "private"
+    case notCovered = "not_covered_by_guarantee"
     case flopsPerStep = "flops_per_step"
     case flopsPerTarget = "flops_per_token"
   }
@@ -53,6 +54,11 @@ extension RunPlan: Encodable {
     try values.encode(delta, forKey: .delta)
     try values.encode(accountant?.rawValue, forKey: .accountant)
     try values.encode(isPrivate, forKey: .isPrivate)
+    let notCovered: [CodingKeys] = [
+      .trainingRecords, .longestRecord, .microbatchExamples, .microbatchRows, .plannedMb, .nodePlannedMb, .categoriesMb, .largestBuffers,
+      .logitChunkRows, .keepsOnlyExample, .norms, .flopsPerStep,
+    ]
+    try values.encode(notCovered.map(\.rawValue), forKey: .notCovered)
     try values.encode(flopsPerStep, forKey: .flopsPerStep)
     try values.encode(flopsPerTarget, forKey: .flopsPerTarget)
   }

@@ -11,6 +11,7 @@ public final class Trainer {
   private let directory: RunDirectory?
   private var observer: (any TrainingObserver)?
 
+  private var hasRun = false
   private var losses: [Double] = []
   private var stepSeconds: [Double] = []
   private var tokens = 0
@@ -53,8 +54,15 @@ public final class Trainer {
     }
   }
 
-  /// Runs every step, evaluates, writes the model; collective.
-  public func run() throws -> TrainingReport { try replica.team.use(runSteps) }
+  /// Runs every step, evaluates, writes the model; collective. Once: noise and batches are functions of the key and the step, so a second
+  /// run would draw the first one's again, with a ledger that knows only its own steps.
+  ///
+  /// - Throws: ``TrainingError/alreadyRun`` the second time.
+  public func run() throws -> TrainingReport {
+    guard !hasRun else { throw TrainingError.alreadyRun }
+    hasRun = true
+    return try replica.team.use(runSteps)
+  }
 
   private func runSteps() throws -> TrainingReport {
     let communicator = environment.world
@@ -225,6 +233,7 @@ public final class Trainer {
       plannedMb: try communicator.allgather(replica.plan.memory.byteCountOfRank).map(megabytes),
       baselineRssMb: try communicator.allgather(baselineBytes).map(megabytes),
       parameters: setup.model.parameterCount, parametersL2: RowKernels.squaredNorm(replica.parameters).squareRoot(),
-      output: setup.configuration.output)
+      output: setup.configuration.output, isPrivate: PrivacyStatement.isPrivate(setup),
+      warnings: PrivacyStatement.warnings(setup))
   }
 }

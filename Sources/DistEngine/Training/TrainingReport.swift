@@ -31,9 +31,19 @@ public struct TrainingReport: Sendable, Encodable {
   public var parameters: Int
   public var parametersL2: Double
   public var output: String?
+  /// Whether ε and δ hold, and what they don't cover: as in `privacy.json`.
+  public var isPrivate: Bool
+  public var warnings: [String]
+  /// Keys whose values are computed from private data without noise.
+  public static let notCovered = [
+    "loss_first", "loss_last", "eval_loss", "tokens", "tokens_per_second", "step_seconds_median", "seconds_per_token", "peak_rss_mb",
+    "node_pss_mb", "planned_mb", "baseline_rss_mb",
+  ]
 
   enum CodingKeys: String, CodingKey {
-    case mode, ranks, steps, epsilon, delta, tokens, parameters, output
+    case mode, ranks, steps, epsilon, delta, tokens, parameters, output, warnings
+    case isPrivate = "private"
+    case notCovered = "not_covered_by_guarantee"
     case lossFirst = "loss_first"
     case lossLast = "loss_last"
     case evalLoss = "eval_loss"
@@ -73,6 +83,9 @@ public struct TrainingReport: Sendable, Encodable {
     try values.encode(parameters, forKey: .parameters)
     try values.encode(parametersL2, forKey: .parametersL2)
     try values.encode(output, forKey: .output)
+    try values.encode(isPrivate, forKey: .isPrivate)
+    try values.encode(warnings, forKey: .warnings)
+    try values.encode(Self.notCovered, forKey: .notCovered)
   }
 }
 

@@ -95,12 +95,22 @@ package struct TrainingSetup {
 
     init(_ configuration: TrainingConfiguration) throws {
       try configuration.validate()
+      if let evaluation = configuration.evaluationData, Self.isSameFile(evaluation, configuration.data) {
+        throw TrainingError.conflictingOptions("--eval-data \(evaluation) is the training file: records that training has seen measure nothing")
+      }
       let source = try ModelSource.resolve(configuration.model, tokenizer: configuration.tokenizer)
       // The records that the model learns begin and end with the tokenizer's id, whatever stood around those it knows.
       model = source.0.delimitingTexts(by: Int(ByteTokenizer().endOfText))
       modelDirectory = source.directory
       (training, evaluation) = try TrainingSetup.load(configuration, model: model)
       notes = source.notes + training.notes("training") + (evaluation?.notes("held-out") ?? [])
+    }
+
+    /// By device and inode: links are seen through.
+    private static func isSameFile(_ one: String, _ other: String) -> Bool {
+      var (first, second) = (stat(), stat())
+      guard stat(one, &first) == 0, stat(other, &second) == 0 else { return false }
+      return first.st_dev == second.st_dev && first.st_ino == second.st_ino
     }
   }
 
