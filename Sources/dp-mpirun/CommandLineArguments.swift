@@ -1,3 +1,5 @@
+import DistEngine
+
 /// The command line as people write it, made into what the parser knows.
 enum CommandLineArguments {
   /// Refuses arguments that aren't UTF-8: names of files would be others than those that were meant.

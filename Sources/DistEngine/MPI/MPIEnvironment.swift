@@ -38,7 +38,7 @@ public final class MPIEnvironment {
   /// The cores that are this rank's to compute on, at least 1: those of its affinity mask, shared with the ranks of the node that may
   /// use them too. Collective over the node.
   package func fairCoreCount() throws -> Int {
-    let lists = try node.allgather(ProcessorAffinity.cores.map(String.init).joined(separator: ","))
+    let lists = try node.allgather(ProcessorAffinity.affordableCores.map(String.init).joined(separator: ","))
     return ProcessorAffinity.fairShare(of: node.rank, among: lists.map { ProcessorAffinity.cores(ofList: $0)! })
   }
 

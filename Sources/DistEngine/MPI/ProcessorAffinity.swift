@@ -17,6 +17,17 @@ public enum ProcessorAffinity {
     return Array(0..<max(1, ProcessInfo.processInfo.activeProcessorCount))
   }
 
+  /// Cores' worth of time that the control groups above this process leave it (a container's `--cpus`); nil without a quota.
+  package static func coreQuota(readingFilesBy read: (String) -> String?) -> Double? {
+    ControlGroup.all(of: "cpu", readingFilesBy: read).compactMap { $0.coreQuota(readingFilesBy: read) }.min()
+  }
+
+  /// The cores of the affinity mask that the quota lets this process keep busy, at least 1. More threads than that wait for each other.
+  package static var affordableCores: [Int] {
+    let quota = coreQuota { try? String(contentsOfFile: $0, encoding: .utf8) } ?? .infinity
+    return Array(cores.prefix(max(1, Int(min(quota, 1e6)))))
+  }
+
   /// The cores of a list such as `0-3,8,10-11`; nil where it is none.
   package static func cores(ofList list: some StringProtocol) -> [Int]? {
     var cores: [Int] = []

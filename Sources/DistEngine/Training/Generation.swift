@@ -64,7 +64,7 @@ extension Generation {
     let replica = try ModelReplica(
       ReplicaPlan(
         model: model, mode: .standard, capacity: capacity, optimizer: nil, computesGradients: false,
-        threads: min(ProcessorAffinity.usableCores, PerformanceOptions.mostThreads)))
+        threads: min(ProcessorAffinity.affordableCores.count, PerformanceOptions.mostThreads)))
     try ModelFile.readParameters(directory: directory, layout: replica.plan.layout, into: replica.parameters)
     var ids = [tokenizer.endOfText]
     let bytes = Array(prompt.utf8)

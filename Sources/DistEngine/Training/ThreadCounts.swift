@@ -14,7 +14,7 @@ package struct ThreadCounts: Sendable {
 
   /// As ``init(_:in:)`` finds it where this machine's cores are divided among some ranks: without asking any.
   package init(_ options: PerformanceOptions, ranksPerNode: Int) {
-    let share = max(1, ProcessorAffinity.usableCores / ranksPerNode)
+    let share = max(1, ProcessorAffinity.affordableCores.count / ranksPerNode)
     own = options.threads ?? min(share, PerformanceOptions.mostThreads)
     largest = own
   }
