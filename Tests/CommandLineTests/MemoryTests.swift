@@ -140,7 +140,8 @@ extension LaunchedProgramTests {
         (["--output", directory.path], ExitStatus.refused, ["--output \(directory.path)", "holds a run"]),
       ]
       for (arguments, status, culprits) in cases {
-        let outcome = try Program.run(["memory", "--microbatches", "1", "--seq-lens", "8"] + arguments, ranks: 2)
+        let others = [["--microbatches", "1"], ["--seq-lens", "8"]].filter { !arguments.contains($0[0]) }.flatMap { $0 }
+        let outcome = try Program.run(["memory"] + others + arguments, ranks: 2)
         let what = "\(arguments): \(outcome.standardError)"
         #expect(outcome.status == status && outcome.errorLines.count == 1, "\(what)")
         for culprit in culprits { #expect(outcome.errorLines.first?.contains(culprit) == true, "\(culprit): \(what)") }

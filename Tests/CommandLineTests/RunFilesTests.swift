@@ -19,7 +19,9 @@ extension LaunchedProgramTests {
     }
 
     @Test func privateRunWithoutASeed() throws {
-      let run = try TrainingRun(Self.options, "--steps 7", more: ["--eval-data", Fixture.records], ranks: 2)
+      let directory = try TemporaryDirectory()
+      let heldOut = try directory.file("held-out.txt", [UInt8](Data(contentsOf: URL(filePath: Fixture.records))))
+      let run = try TrainingRun(Self.options, "--steps 7", more: ["--eval-data", heldOut], ranks: 2)
 
       #expect(Set(try jsonObject(run.outcome.standardOutput).keys) == Report.keys, "standard output is one object with every key")
       let report = try run.report()

@@ -78,7 +78,7 @@ struct Report: Decodable {
   static let keys: Set = [
     "mode", "ranks", "steps", "loss_first", "loss_last", "eval_loss", "epsilon", "delta", "noise_multiplier", "tokens",
     "tokens_per_second", "step_seconds_median", "seconds_per_token", "peak_rss_mb", "node_pss_mb", "planned_mb", "baseline_rss_mb", "parameters",
-    "parameters_l2", "output",
+    "parameters_l2", "output", "private", "warnings", "not_covered_by_guarantee",
   ]
 
   static func decode(_ text: String) throws -> Report {
