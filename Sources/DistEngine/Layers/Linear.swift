@@ -176,9 +176,12 @@ package struct LinearGradient: LayerGradient {
     MatrixProducts.gram(a, into: inputs)
     MatrixProducts.gram(g, into: gradients)
     let product = RowKernels.symmetricInnerProduct(inputs, gradients)
-    let scale =
-      (RowKernels.symmetricInnerProduct(inputs, inputs) * RowKernels.symmetricInnerProduct(gradients, gradients))
-      .squareRoot()
+    let squares = (
+      inputs: RowKernels.symmetricInnerProduct(inputs, inputs), gradients: RowKernels.symmetricInnerProduct(gradients, gradients)
+    )
+    // What underflows in a Gram matrix is lost without a trace: an example of norm 0 would be added as it is.
+    guard min(squares.inputs, squares.gradients) >= Self.smallestSquare else { return instantiatedNorm(a, g, workspace: workspace) }
+    let scale = squares.inputs.squareRoot() * squares.gradients.squareRoot()
     // Where positions cancel, what is left of the product is rounding of the Gram matrices, and may be far below the norm:
     // the example would escape its bound. Then the gradient itself is computed.
     return product >= Self.cancellation * scale ? product : instantiatedNorm(a, g, workspace: workspace)
@@ -186,6 +189,11 @@ package struct LinearGradient: LayerGradient {
 
   /// Below this part of `‖A‖_F ‖G‖_F` an inner product of Gram matrices in float isn't trusted.
   static let cancellation = 1e-3
+
+  /// ‖A‖_F² below which a Gram matrix in float isn't trusted. An element is a sum of d products, each off by at most 2⁻¹⁵⁰ where it is
+  /// subnormal or 0, so that those of T positions are off by T·d·2⁻¹⁵⁰ in ‖A‖_F: with ‖A‖_F ≥ 2⁻¹⁰⁰ and T·d ≤ 2²² that is a 2⁻²⁸th, and of
+  /// a trusted product, at least a thousandth of ‖A‖‖G‖, a 2⁻¹⁸th.
+  static let smallestSquare = 0x1p-200
 
   /// The squared norm of `aᵀg`, a strip of output columns at a time, so that a strip stays in cache and the scratch is small.
   private func instantiatedNorm(_ a: Matrix, _ g: Matrix, workspace: GradientWorkspace) -> Double {
