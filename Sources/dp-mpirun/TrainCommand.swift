@@ -17,7 +17,9 @@ struct TrainCommand: ParsableCommand {
   mutating func run() throws {
     let configuration = try options.makeConfiguration()
     let options = options.run
-    try runUnderMPI(collectiveTimeout: .seconds(options.collectiveTimeout)) { environment in
+    try runUnderMPI(
+      collectiveTimeout: .seconds(options.collectiveTimeout), allowsCoreDumps: options.allowCoreDumps
+    ) { environment in
       let observer = TrainingConsole(showsProgress: !options.noProgress, showsTimings: options.timings)
       let trainer = try Trainer(configuration, environment: environment, observer: observer)
       let report = try trainer.run()
@@ -32,8 +34,10 @@ struct TrainCommand: ParsableCommand {
 }
 
 /// Starts MPI, runs a command's body on every rank, and ends the process with the status that all ranks share.
-func runUnderMPI(collectiveTimeout: Duration = .seconds(600), _ body: (MPIEnvironment) throws -> Void) throws {
-  let status = MPIEnvironment.run(collectiveTimeout: collectiveTimeout) { environment in
+func runUnderMPI(
+  collectiveTimeout: Duration = .seconds(600), allowsCoreDumps: Bool = false, _ body: (MPIEnvironment) throws -> Void
+) throws {
+  let status = MPIEnvironment.run(collectiveTimeout: collectiveTimeout, allowsCoreDumps: allowsCoreDumps) { environment in
     try body(environment)
     return ExitStatus.done
   }

@@ -263,6 +263,9 @@ struct RunOptions: ParsableArguments {
   @Option(help: "Seconds that a rank waits in one collective before it ends the job.")
   var collectiveTimeout = 600
 
+  @Flag(help: "For developers: let a rank that crashes dump its memory, with records and the key in it, but for the large buffers.")
+  var allowCoreDumps = false
+
   @Flag(help: "No progress bar.")
   var noProgress = false
 

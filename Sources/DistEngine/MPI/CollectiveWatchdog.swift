@@ -62,7 +62,8 @@ package final class CollectiveWatchdog: Sendable {
     if waited >= timeout + .seconds(place) {
       StandardError.write(
         line: "Error: \(Self.place(rank, host, position)): no progress for \(waited.components.seconds) s: "
-          + "another rank is stuck, stopped or too slow (--collective-timeout \(timeout.components.seconds))")
+          + "another rank is stuck, stopped or too slow (--collective-timeout \(timeout.components.seconds)); what a job that was killed may "
+          + "leave in /dev/shm: docs/clusters.md")
       _exit(ExitStatus.peerLost)
     }
     if waited >= warnAfter && warned != position.number {

@@ -70,8 +70,13 @@ public final class MPIEnvironment {
   ///   failure's exit status.
   /// - Any other error is this rank's own, and the others may wait for it: ``abort(_:)``.
   ///
+  /// - Parameter allowsCoreDumps: lets a rank that crashes leave what it had in memory: records, sums without noise, the key.
+  ///
   /// The status must be handed to `exit` soon: a launcher ends the job when a rank ends otherwise.
-  public static func run(collectiveTimeout: Duration = .seconds(600), _ body: (MPIEnvironment) throws -> Int32) -> Int32 {
+  public static func run(
+    collectiveTimeout: Duration = .seconds(600), allowsCoreDumps: Bool = false, _ body: (MPIEnvironment) throws -> Int32
+  ) -> Int32 {
+    if !allowsCoreDumps { CoreDumps.forbid() }
     let environment: MPIEnvironment
     do {
       environment = try MPIEnvironment(collectiveTimeout: collectiveTimeout)

@@ -31,6 +31,7 @@ package final class SharedWindow {
       precondition(count >= asked, "a part of \(count) bytes where \(asked) were asked for")
       return UnsafeMutableRawBufferPointer(start: asked == 0 ? nil : base, count: asked)
     }
+    for part in parts { CoreDumps.leaveOut(UnsafeRawBufferPointer(part)) }
     if byteCount > 0 { parts[communicator.rank].initializeMemory(as: UInt8.self, repeating: 0) }
     try fence()
   }

@@ -29,6 +29,7 @@ package final class MemoryArena {
     guard let address, address != MAP_FAILED else { throw OutOfMemory(byteCount: layout.byteCount) }
     // Matrix products over gigabytes miss the TLB less on huge pages; where the kernel has none, this does nothing.
     madvise(address, mappedByteCount, 14 /* MADV_HUGEPAGE */)
+    CoreDumps.leaveOut(UnsafeRawBufferPointer(start: address, count: mappedByteCount))
     base = address
   }
 
