@@ -105,6 +105,21 @@ extension LaunchedProgramTests {
       #expect(try plan(Self.noise + ["--seed", "1"]).norms.isEmpty)
     }
 
+    /// What a plan counts of the private records is named, and is there under its name.
+    @Test func whatTheGuaranteeDoesNotCoverIsNamed() throws {
+      let outcome = try Program.run(["plan", "--json"] + Self.noise)
+      let plan = try jsonObject(outcome.standardOutput)
+      let named = try #require(plan["not_covered_by_guarantee"] as? [String])
+      #expect(Set(named).count == named.count)
+      for key in named { #expect(plan[key] != nil, "\(key)") }
+      for key in ["training_records", "sequence_length", "microbatch_examples", "microbatch_rows", "planned_mb", "flops_per_step", "norms"] {
+        #expect(named.contains(key), "\(key) is of the records")
+      }
+      for key in ["epsilon", "delta", "noise_multiplier", "private", "parameters", "steps", "batch_size"] {
+        #expect(!named.contains(key) && plan[key] != nil, "\(key) is covered")
+      }
+    }
+
     @Test func peopleGetTheSame() throws {
       let outcome = try Program.run(["plan", "--model", "seed-medium", "--ranks", "2"] + Self.noise)
       #expect(outcome.status == 0, "\(outcome.standardError)")

@@ -66,6 +66,13 @@ import Testing
     #expect(outcome.outputLines == ["ok"])
   }
 
+  /// A second run of a trainer would draw the first one's noise again.
+  @Test(arguments: [1, 2]) func aTrainerRunsOnce(ranks: Int) throws {
+    let outcome = try check("train-twice", ranks: ranks)
+    #expect(outcome.status == 0, "\(outcome.standardError)")
+    #expect(outcome.outputLines == ["ok"])
+  }
+
   // MARK: Start and end
 
   @Test func startsWithoutLauncherAsOneRank() throws {

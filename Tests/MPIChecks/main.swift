@@ -29,6 +29,7 @@ exit(
       let shift = arguments.contains("--shift") ? 1e-3 : 0
       return try ShardedSumChecks(environment: environment, shift: shift).run()
     case "fixed-batch": return try fixedBatch(environment)
+    case "train-twice": return try trainTwice(environment)
     case "fast-barriers": return try fastBarriers(environment)
     default: return try runFault(scenario, environment)
     }
