@@ -56,7 +56,8 @@ let package = Package(
     .testTarget(name: "DistEngineDataTests", dependencies: ["DistEngine", "TestSupport"]),
     .testTarget(name: "DistEngineModelFileTests", dependencies: ["DistEngine", "TestSupport"]),
     .testTarget(name: "DistEngineTests", dependencies: ["DistEngine", "PrivacyAccounting", "TestSupport"]),
-    .testTarget(name: "CommandLineTests", dependencies: ["DistEngine", "TestSupport"]),
+    .testTarget(
+      name: "CommandLineTests", dependencies: ["DistEngine", "PrivacyAccounting", "TestSupport", .product(name: "Crypto", package: "swift-crypto")]),
     .testTarget(name: "ClusterTests", dependencies: ["DistEngine", "TestSupport"]),
 
     // Benchmarks: how each figure of docs/performance.md is made.

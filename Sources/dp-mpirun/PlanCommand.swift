@@ -69,7 +69,7 @@ struct PlanText {
     let epsilon = plan.epsilon.value.isFinite ? plan.epsilon.value.formatted(digits: 4) : "inf"
     return "epsilon \(epsilon) at delta \(delta) (\(accountant.rawValue)), noise multiplier "
       + "\(plan.noiseMultiplier.formatted(digits: 4)), sampling rate \(plan.batchSize)/\(plan.datasetSize)"
-      + (plan.isPrivate ? "" : "; NOT private: the noise is 0 or its --seed known")
+      + (plan.isPrivate ? "" : "; NOT private: the noise is 0, its --seed known, or the start model isn't private")
   }
 
   private var work: String {

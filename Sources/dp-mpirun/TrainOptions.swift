@@ -40,6 +40,9 @@ struct DataOptions: ParsableArguments {
   @Option(help: "A preset (\(ModelPreset.allCases.map(\.rawValue).joined(separator: ", "))) or a model directory in Hugging Face's GPT-2 layout.")
   var model = "tiny"
 
+  @Flag(help: "Take for granted that the model directory was trained without these records, whatever its privacy.json says.")
+  var baseIsPublic = false
+
   @Option(help: "Training records: .txt (a line a record), .jsonl, .csv, .tsv, or builtin (5,574 SMS messages, a tenth held out).")
   var data = Corpus.builtinName
 
@@ -61,6 +64,7 @@ struct DataOptions: ParsableArguments {
   func apply(to configuration: inout TrainingConfiguration) {
     configuration.mode = mode
     configuration.model = model
+    configuration.baseIsPublic = baseIsPublic
     configuration.data = data
     configuration.evaluationData = evalData
     configuration.textField = textField
@@ -116,6 +120,9 @@ struct PrivacyOptions: ParsableArguments {
   @Option(help: "pld (rigorous and tight), rdp (an upper bound, looser), gdp (an approximation).")
   var accountant = "pld"
 
+  @Option(help: "What an earlier run spent on the same records, as q:sigma:steps (0.01:1.1:5000); repeated for several.")
+  var spent: [String] = []
+
   @Option(help: "poisson; shuffle for --mode standard alone.")
   var sampler = TrainingConfiguration.Sampler.poisson
 
@@ -135,6 +142,7 @@ struct PrivacyOptions: ParsableArguments {
     configuration.noise = noiseMultiplier.map { .multiplier($0) } ?? targetEpsilon.map { .targetEpsilon($0) }
     configuration.targetDelta = targetDelta
     configuration.accountant = kind
+    configuration.spent = try spent.map { try PhaseOptions.phase("--spent", $0) }
     configuration.sampler = sampler
   }
 }

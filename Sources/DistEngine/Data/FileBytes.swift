@@ -30,6 +30,23 @@ package enum FileBytes {
   ///
   /// - Throws: ``FileError``: what ``checkReadable(_:)`` refuses, or more bytes than there is memory for.
   package static func read(_ path: String) throws(FileError) -> [UInt8] {
+    var bytes: [UInt8] = []
+    try forEachPiece(of: path) { (size) throws(FileError) in
+      try MemoryRoom.check(size, for: path)
+      bytes.reserveCapacity(size)
+    } _: { piece in
+      bytes.append(contentsOf: piece)
+    }
+    return bytes
+  }
+
+  /// Calls `body` with the bytes of a regular file from first to last, a MB at most at a time.
+  ///
+  /// - Parameter start: is told the file's size before it is read.
+  /// - Throws: ``FileError``: what ``checkReadable(_:)`` refuses.
+  package static func forEachPiece(
+    of path: String, start: (_ size: Int) throws(FileError) -> Void = { _ in }, _ body: (UnsafeRawBufferPointer) -> Void
+  ) throws(FileError) {
     // Opening a pipe waits for its writer.
     try checkReadable(path)
     let file = open(path, O_RDONLY | O_CLOEXEC)
@@ -38,17 +55,14 @@ package enum FileBytes {
     var status = stat()
     guard fstat(file, &status) == 0 else { throw FileError(path: path, action: "read") }
     try checkRegular(status, path: path)
-    try MemoryRoom.check(Int(status.st_size), for: path)
-
-    var bytes: [UInt8] = []
-    bytes.reserveCapacity(Int(status.st_size))
+    try start(Int(status.st_size))
     let piece = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 64)
     defer { piece.deallocate() }
     while true {
       let count = readSome(file, piece.baseAddress, piece.count)
-      if count == 0 { return bytes }
+      if count == 0 { return }
       if count > 0 {
-        bytes.append(contentsOf: UnsafeRawBufferPointer(rebasing: piece[..<count]))
+        body(UnsafeRawBufferPointer(rebasing: piece[..<count]))
       } else if errno != EINTR {
         throw FileError(path: path, action: "read")
       }

@@ -115,7 +115,7 @@ package enum ModelFile {
     return stored
   }
 
-  private static func weightFiles(directory: String) throws -> [String] {
+  static func weightFiles(directory: String) throws -> [String] {
     let whole = "\(directory)/\(weightsName)"
     let index = "\(directory)/\(indexName)"
     if FileManager.default.fileExists(atPath: whole) { return [whole] }

@@ -13,10 +13,12 @@ public struct PrivacyParameters: Sendable, Equatable {
   public let expectedBatchSize: Int
   public let delta: Double
   public let accountant: AccountantKind
+  /// What earlier runs spent on the same records: composed into every ε of this one.
+  public let spent: [DPSGDPhase]
 
   public init(
     clipping: Clipping, maxGradNorm: Double, noiseMultiplier: Double, datasetSize: Int, expectedBatchSize: Int,
-    delta: Double, accountant: AccountantKind
+    delta: Double, accountant: AccountantKind, spent: [DPSGDPhase] = []
   ) {
     self.clipping = clipping
     self.maxGradNorm = maxGradNorm
@@ -25,6 +27,7 @@ public struct PrivacyParameters: Sendable, Equatable {
     self.expectedBatchSize = expectedBatchSize
     self.delta = delta
     self.accountant = accountant
+    self.spent = spent
   }
 
   /// q = B/N₀, derived: the integers are what is kept.

@@ -17,12 +17,25 @@ package struct PrivacyStatement: Encodable, Sendable {
   package let clipping: String?
   package let steps: Int
   package let accountant: String?
-  /// Whether ε and δ hold: false for `standard`, for σ = 0, and where the noise can be reproduced.
+  /// What was composed into ε beside this run's own steps: of the start model's training, and `--spent`.
+  let spent: [DPSGDPhase]
+  let runID: String
+  /// nil for new parameters.
+  let startModel: StartModelClaim?
+  let baseIsPublic: Bool
+  /// The trainings that the start model has been through, and what `--spent` says, which was on this run's data: what a run that starts from
+  /// this one's model has to know.
+  let history: [EarlierTraining]
+  /// Whether ε and δ hold: false for `standard`, for σ = 0, where the noise can be reproduced, and where the start model isn't private for
+  /// these records.
   package let isPrivate: Bool
-  package let warnings: [String]
+  package private(set) var warnings: [String]
 
   enum CodingKeys: String, CodingKey {
-    case epsilon, delta, unit, relation, sampler, clipping, steps, accountant, warnings
+    case epsilon, delta, unit, relation, sampler, clipping, steps, accountant, warnings, spent, history
+    case runID = "run_id"
+    case startModel = "start_model"
+    case baseIsPublic = "base_is_public"
     case epsilonLower = "epsilon_lower"
     case samplingRate = "sampling_rate"
     case datasetSize = "dataset_size"
@@ -34,13 +47,14 @@ package struct PrivacyStatement: Encodable, Sendable {
 
   /// - Parameters:
   ///   - steps: charged so far, or all that a run may be charged for.
-  ///   - isFinal: whether the run is over.
   /// - Throws: `AccountingError` where no ε can be computed.
-  package init(_ setup: TrainingSetup, steps: Int, isFinal: Bool = true) throws {
+  package init(_ setup: TrainingSetup, steps: Int) throws {
     let privacy = setup.privacy
     let bounds = try privacy?.epsilons(after: [steps], target: setup.targetEpsilon).first
-    epsilon = ExtendedReal(value: bounds?.upper ?? .infinity)
-    epsilonLower = bounds?.lower.map(ExtendedReal.init(value:))
+    // Of a start model that has seen these records without privacy no ε is left to state.
+    let isExposed = setup.provenance.start?.exposesRecords ?? false
+    epsilon = ExtendedReal(value: isExposed ? .infinity : bounds?.upper ?? .infinity)
+    epsilonLower = isExposed ? nil : bounds?.lower.map(ExtendedReal.init(value:))
     delta = privacy?.delta
     unit = "record"
     relation = NeighbouringRelation.addOrRemoveOne.rawValue
@@ -54,9 +68,21 @@ package struct PrivacyStatement: Encodable, Sendable {
     self.steps = steps
     accountant = privacy?.accountant.rawValue
     isPrivate = Self.isPrivate(setup)
-    let unfinished = "written before the first step: epsilon and steps are what the whole run may spend; the ledger has what it did"
+    spent = privacy?.spent ?? []
+    (runID, startModel) = (setup.provenance.runID, setup.provenance.start.map(StartModelClaim.init))
+    baseIsPublic = setup.configuration.baseIsPublic
+    let userSpent = setup.configuration.spent
+    history = (setup.provenance.start?.countedTrainings ?? [])
+      + (userSpent.isEmpty ? [] : [EarlierTraining(runID: runID, isPrivate: true, phases: userSpent)])
     let weak = (bounds?.upper ?? 0) > Self.weakEpsilon && (setup.targetEpsilon ?? 0) <= Self.weakEpsilon
-    warnings = Self.warnings(setup) + (weak ? [Self.weakWarning] : []) + (bounds?.notes ?? []) + (isFinal ? [] : [unfinished])
+    warnings = Self.warnings(setup) + (weak ? [Self.weakWarning] : []) + (bounds?.notes ?? [])
+  }
+
+  /// The statement as it is written before the first step, of all that a run may spend.
+  func ofUnfinishedRun() -> PrivacyStatement {
+    var statement = self
+    statement.warnings.append("written before the first step: epsilon and steps are what the whole run may spend; the ledger has what it did")
+    return statement
   }
 
   /// ε above which the odds of any outcome may change by more than e^20, half a thousand million.
@@ -64,6 +90,11 @@ package struct PrivacyStatement: Encodable, Sendable {
   static let weakWarning = "epsilon is above 20: it protects little"
 
   static func isPrivate(_ setup: TrainingSetup) -> Bool {
+    hasPrivateSteps(setup) && !(setup.provenance.start?.exposesRecords ?? false)
+  }
+
+  /// Whether this run's own steps are private, whatever it started from.
+  private static func hasPrivateSteps(_ setup: TrainingSetup) -> Bool {
     guard let privacy = setup.privacy else { return false }
     return privacy.noiseMultiplier > 0 && setup.configuration.seed == nil
   }
@@ -80,9 +111,7 @@ package struct PrivacyStatement: Encodable, Sendable {
     }
     if privacy.noiseMultiplier == 0 { warnings.append("the noise multiplier is 0: the model is NOT private") }
     if (setup.targetEpsilon ?? 0) > weakEpsilon { warnings.append(weakWarning) }
-    if setup.modelDirectory != nil {
-      warnings.append("the start model's own training isn't covered: if it used these records, epsilon is larger than stated")
-    }
+    warnings += setup.provenance.start?.warnings(userSpent: configuration.spent) ?? []
     warnings.append(
         "run.json's counts and lengths of records, and what follows from them, are of the private data: not for release")
     if configuration.datasetSize == nil {
@@ -111,14 +140,19 @@ extension PrivacyParameters {
   ///
   /// - Parameter target: ε that σ was calibrated for, and the steps stay within: the bounds are then as fine as it takes to show it.
   func epsilons(after steps: [Int], target: Double?) throws -> [EpsilonBounds] {
-    guard noiseMultiplier > 0 else { return steps.map { EpsilonBounds(upper: $0 == 0 ? 0 : .infinity) } }
+    guard noiseMultiplier > 0 else {
+      return try steps.map { count in
+        guard count == 0 else { return EpsilonBounds(upper: .infinity) }
+        return spent.isEmpty ? EpsilonBounds(upper: 0) : try Accounting.epsilon(of: spent, delta: delta, accountant: accountant)
+      }
+    }
     let phase = try DPSGDPhase(samplingRate: samplingRate, noiseMultiplier: noiseMultiplier, steps: steps.max() ?? 0)
-    let points = try Accounting.epsilonCurve(of: [phase], delta: delta, at: steps, accountant: accountant)
+    let points = try Accounting.epsilonCurve(of: [phase], delta: delta, at: steps, accountant: accountant, spent: spent)
     guard let target else { return points.map(\.bounds) }
     return try points.map { point in
       guard point.bounds.upper > target else { return point.bounds }
-      let spent = try DPSGDPhase(samplingRate: samplingRate, noiseMultiplier: noiseMultiplier, steps: point.steps)
-      return try Accounting.calibratedEpsilon(of: [spent], delta: delta, accountant: accountant, targetEpsilon: target)
+      let own = try DPSGDPhase(samplingRate: samplingRate, noiseMultiplier: noiseMultiplier, steps: point.steps)
+      return try Accounting.calibratedEpsilon(of: spent + [own], delta: delta, accountant: accountant, targetEpsilon: target)
     }
   }
 }

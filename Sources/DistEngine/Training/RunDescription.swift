@@ -5,6 +5,10 @@ struct RunDescription: Encodable {
   let version = ProgramVersion.current
   let blas: String
   let started: Date
+  let runId: String
+  /// SHA-256 over the training records, by run: this one's and those of the start model's training. Of private data, so here and in no file
+  /// that is for release.
+  let dataFingerprints: [String: String]
   let ranks: Int
   let hosts: [String]
   /// By rank.
@@ -38,7 +42,9 @@ struct RunDescription: Encodable {
   let reproducible: Bool
   let plannedBytes: Int
   /// Keys that are of the private data, which the guarantee doesn't cover.
-  let notCoveredByGuarantee = ["training_records", "evaluation_records", "sequence_length", "microbatch", "planned_bytes"]
+  let notCoveredByGuarantee = [
+    "training_records", "evaluation_records", "sequence_length", "microbatch", "planned_bytes", "data_fingerprints",
+  ]
 
   struct Shape: Encodable {
     let vocabularySize, positions, width, layers, heads, innerWidth: Int
@@ -64,6 +70,8 @@ struct RunDescription: Encodable {
     let shape = setup.model
     blas = MatrixProducts.libraryDescription
     started = Date()
+    runId = setup.provenance.runID
+    dataFingerprints = setup.provenance.fingerprints
     ranks = overview.ranks
     hosts = overview.hosts
     threads = overview.threads

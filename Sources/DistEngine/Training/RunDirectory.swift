@@ -33,7 +33,7 @@ package final class RunDirectory {
 
   /// Writes what is known before the first step. `privacy.json` says what the whole run may spend: if the run is cut off, the
   /// statement is above what was spent, and the ledger has the steps.
-  func begin(_ setup: TrainingSetup, overview: TrainingOverview, environment: MPIEnvironment) throws {
+  func begin(_ setup: TrainingSetup, statement: PrivacyStatement, overview: TrainingOverview, environment: MPIEnvironment) throws {
     // The first file, made by one process alone whatever the file system locks.
     let file = "\(path)/metrics.jsonl"
     let made = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
@@ -43,7 +43,7 @@ package final class RunDirectory {
     metrics = FileHandle(fileDescriptor: made, closeOnDealloc: true)
     try AtomicFile.makeDirectory("\(path)/checkpoints")
     try write(RunDescription(setup, overview: overview, environment: environment), to: "run.json")
-    try write(PrivacyStatement(setup, steps: min(setup.steps, setup.allowedSteps), isFinal: false), to: "privacy.json")
+    try write(statement.ofUnfinishedRun(), to: "privacy.json")
   }
 
   func append(_ report: StepReport, epsilon: Double?, isPrivateRun: Bool) throws {
@@ -63,11 +63,14 @@ package final class RunDirectory {
     }
   }
 
-  /// Writes the statement, then the model: there is never a model under a statement that says too little.
+  /// Writes the statement, here and where the model will be, then the model: there is never a model under a statement that says too little,
+  /// or without one.
   func finish(_ replica: ModelReplica, setup: TrainingSetup, statement: PrivacyStatement) throws {
     try metrics?.close()
     metrics = nil
     try write(statement, to: "privacy.json")
+    try AtomicFile.makeDirectory(model)
+    try write(statement, to: "model/privacy.json")
     try ModelFile.write(directory: model, configuration: setup.model, parameters: UnsafeBufferPointer(replica.parameters))
   }
 

@@ -66,8 +66,14 @@ public final class Trainer {
 
   private func runSteps() throws -> TrainingReport {
     let communicator = environment.world
-    let overview = try overview()
-    try communicator.agree("run files") { try directory?.begin(setup, overview: overview, environment: environment) }
+    // What the whole run may spend, on rank 0: what people are told at the start is what the file says.
+    let statement = try communicator.agree("privacy statement") {
+      communicator.rank == 0 ? try PrivacyStatement(setup, steps: min(setup.steps, setup.allowedSteps)) : nil
+    }
+    let overview = try overview(warnings: statement?.warnings ?? [])
+    try communicator.agree("run files") {
+      if let statement { try directory?.begin(setup, statement: statement, overview: overview, environment: environment) }
+    }
     observer?.didStart(overview)
     var step = try makeStep()
     let epsilons = try loggedEpsilons()
@@ -146,6 +152,7 @@ public final class Trainer {
   private func loggedEpsilons() throws -> [Int: Double] {
     guard environment.world.rank == 0, let privacy = setup.privacy else { return [:] }
     let steps = (0...setup.steps).filter { $0 > 0 && isLogged($0) }
+    if setup.provenance.start?.exposesRecords ?? false { return Dictionary(uniqueKeysWithValues: steps.map { ($0, .infinity) }) }
     return try Dictionary(uniqueKeysWithValues: zip(steps, privacy.epsilons(after: steps, target: setup.targetEpsilon).map(\.upper)))
   }
 
@@ -182,7 +189,7 @@ public final class Trainer {
     observer?.didEvaluate(step: step, loss: loss)
   }
 
-  private func overview() throws -> TrainingOverview {
+  private func overview(warnings: [String]) throws -> TrainingOverview {
     let threads = try environment.world.allgather(replica.team.count)
     let cores = try environment.world.allgather(ProcessorAffinity.usableCores)
     let crowded = zip(threads, cores).lazy.compactMap { ProcessorAffinity.warning(threads: $0, usableCores: $1) }.first
@@ -191,7 +198,7 @@ public final class Trainer {
       usableCores: cores[0], threads: threads, parameters: setup.model.parameterCount,
       trainingRecords: setup.training.count, evaluationRecords: setup.evaluation?.count ?? 0,
       longestRecord: setup.training.longestSequence, steps: setup.steps, expectedBatchSize: setup.configuration.batchSize,
-      privacy: setup.privacy, warnings: setup.notes + PrivacyStatement.warnings(setup) + (crowded.map { [$0] } ?? []),
+      privacy: setup.privacy, warnings: setup.notes + warnings + (crowded.map { [$0] } ?? []),
       plannedBytes: replica.plan.memory.byteCountOfRank, sharding: exchange.plan.sharding, noise: exchange.plan.noise,
       unigramEntropy: setup.configuration.data == Corpus.builtinName
         ? setup.evaluation?.unigramEntropy : nil)
@@ -205,13 +212,13 @@ public final class Trainer {
     try communicator.agree("model file") {
       if let statement { try directory?.finish(replica, setup: setup, statement: statement) }
     }
-    let report = try makeReport(stepsDone: stepsDone, epsilon: statement?.epsilon ?? ExtendedReal(value: .infinity))
+    let report = try makeReport(stepsDone: stepsDone, statement: statement)
     observer?.didEnd()
     try exchange.free()
     return report
   }
 
-  private func makeReport(stepsDone: Int, epsilon: ExtendedReal) throws -> TrainingReport {
+  private func makeReport(stepsDone: Int, statement: PrivacyStatement?) throws -> TrainingReport {
     let megabytes = { (bytes: Int) in Double(bytes) / Double(MemoryMeter.megabyte) }
     let seconds = stepSeconds.reduce(0, +)
     let seen = losses.filter { !$0.isNaN }
@@ -223,7 +230,7 @@ public final class Trainer {
     let leaders = try communicator.allgather(environment.topology.isNodeLeader ? nodePeakBytes.max() ?? 0 : -1)
     return TrainingReport(
       mode: setup.configuration.mode, ranks: communicator.size, steps: stepsDone, lossFirst: mean(seen.prefix(tenth)),
-      lossLast: mean(seen.suffix(tenth)), evalLoss: evaluationLoss, epsilon: epsilon, delta: setup.privacy?.delta,
+      lossLast: mean(seen.suffix(tenth)), evalLoss: evaluationLoss, epsilon: statement?.epsilon ?? ExtendedReal(value: .infinity), delta: setup.privacy?.delta,
       noiseMultiplier: setup.privacy?.noiseMultiplier ?? 0, tokens: tokens,
       tokensPerSecond: seconds > 0 ? Double(tokens) / seconds : 0,
       stepSecondsMedian: stepSeconds.isEmpty ? 0 : stepSeconds.sorted()[stepSeconds.count / 2],
@@ -234,6 +241,6 @@ public final class Trainer {
       baselineRssMb: try communicator.allgather(baselineBytes).map(megabytes),
       parameters: setup.model.parameterCount, parametersL2: RowKernels.squaredNorm(replica.parameters).squareRoot(),
       output: setup.configuration.output, isPrivate: PrivacyStatement.isPrivate(setup),
-      warnings: PrivacyStatement.warnings(setup))
+      warnings: statement?.warnings ?? PrivacyStatement.warnings(setup))
   }
 }

@@ -41,6 +41,10 @@ public struct TrainingConfiguration: Sendable {
   /// nil: 1/(10·N₀).
   public var targetDelta: Double?
   public var accountant = AccountantKind.pld
+  /// What earlier runs spent on the same records.
+  public var spent: [DPSGDPhase] = []
+  /// Whether it is taken for granted that the start model has seen none of the records.
+  public var baseIsPublic = false
   public var optimizer = OptimizerConfiguration.adamW(beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01)
   public var learningRate = 1e-3
   public var warmupSteps = 0
@@ -167,6 +171,12 @@ extension TrainingConfiguration {
     if let sharding = performance.sharding, sharding != .none, performance.noise == .rank0 {
       throw .conflictingOptions(
         "--noise rank0: no rank holds the sum with --shard \(sharding.rawValue); leave it out, or use --shard none")
+    }
+    if mode == .standard && !spent.isEmpty {
+      throw .conflictingOptions("--spent is for the private modes: --mode standard states no epsilon")
+    }
+    if baseIsPublic, ModelPreset(rawValue: model) != nil {
+      throw .conflictingOptions("--base-is-public: --model \(model) is a preset with new parameters, which no data have made")
     }
     if mode == .standard && noise != nil {
       throw .conflictingOptions("--mode standard adds no noise: leave out --noise-multiplier and --target-epsilon, or use --mode ghost")

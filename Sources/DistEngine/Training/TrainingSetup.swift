@@ -22,6 +22,8 @@ package struct TrainingSetup {
   /// Every buffer of a rank; none is allocated.
   package let plan: ReplicaPlan
   package let threads: ThreadCounts
+  /// The run's name, its data's fingerprint, and what its start model says of itself.
+  let provenance: Provenance
 
   /// ε that σ was calibrated for; nil where σ was given.
   package var targetEpsilon: Double? {
@@ -39,9 +41,17 @@ package struct TrainingSetup {
   /// Reads and decides; collective. Every refusal is one that all ranks share.
   package init(_ configuration: TrainingConfiguration, environment: MPIEnvironment) throws {
     let communicator = environment.world
-    let sources = try communicator.agree("configuration, model and data") { try Sources(configuration) }
+    let isFirst = communicator.rank == 0
+    let sources = try communicator.agree("configuration, model and data") {
+      try Sources(configuration, takesFingerprint: isFirst)
+    }
     try communicator.requireEqual(
       configuration, sources.model, training: sources.training, evaluation: sources.evaluation)
+    // One rank reads: statement, fingerprint and weights must be of one moment.
+    let found = try communicator.agree("start model") {
+      isFirst ? try Provenance(configuration, sources.modelDirectory, sources.fingerprint, hashesWeights: true) : nil
+    }
+    let provenance = try communicator.broadcast(found)
     let length = try communicator.agree("length of the run") { try Length(configuration, records: sources.training.count) }
     let limits = try NodeLimit.ofAllNodes(environment: environment)
     let threads = try ThreadCounts(configuration.performance, in: environment)
@@ -50,10 +60,10 @@ package struct TrainingSetup {
     }
     // One rank computes: the others' cores are its own as often as not, and the last bits must agree.
     let decided = try communicator.agree("privacy accounting") {
-      communicator.rank == 0 ? try Self.noise(configuration, length) : nil
+      isFirst ? try Self.noise(configuration, length, spent: provenance.spent(configuration)) : nil
     }
     let noise = try communicator.broadcast(decided ?? Noise(multiplier: 0, allowedSteps: 0))
-    self.init(configuration, sources, length, plan, threads, noise)
+    self.init(configuration, sources, provenance, length, plan, threads, noise)
   }
 
   /// What a run would decide, found out by this process alone: no rank is asked.
@@ -62,15 +72,17 @@ package struct TrainingSetup {
   ///   - topology: of the job, as the rank sees it whose plan is wanted.
   ///   - ranksPerNode: on the fullest node.
   package init(alone configuration: TrainingConfiguration, topology: NodeTopology, ranksPerNode: Int) throws {
-    let sources = try Sources(configuration)
+    let sources = try Sources(configuration, takesFingerprint: true)
+    let provenance = try Provenance(configuration, sources.modelDirectory, sources.fingerprint, hashesWeights: false)
     let length = try Length(configuration, records: sources.training.count)
     let threads = ThreadCounts(configuration.performance, ranksPerNode: ranksPerNode)
     let plan = try Self.plan(configuration, sources, topology: topology, threads: threads, limits: [])
-    self.init(configuration, sources, length, plan, threads, try Self.noise(configuration, length))
+    let noise = try Self.noise(configuration, length, spent: provenance.spent(configuration))
+    self.init(configuration, sources, provenance, length, plan, threads, noise)
   }
 
   private init(
-    _ configuration: TrainingConfiguration, _ sources: Sources, _ length: Length, _ plan: ReplicaPlan,
+    _ configuration: TrainingConfiguration, _ sources: Sources, _ provenance: Provenance, _ length: Length, _ plan: ReplicaPlan,
     _ threads: ThreadCounts, _ noise: Noise
   ) {
     self.configuration = configuration
@@ -78,11 +90,13 @@ package struct TrainingSetup {
     (training, evaluation, notes) = (sources.training, sources.evaluation, sources.notes)
     (datasetSize, steps) = (length.datasetSize, length.steps)
     self.plan = plan
+    self.provenance = provenance
     self.threads = threads
     allowedSteps = noise.allowedSteps
     privacy =
       configuration.mode.isPrivate
-      ? Self.parameters(configuration, datasetSize: length.datasetSize, noiseMultiplier: noise.multiplier) : nil
+      ? Self.parameters(
+        configuration, datasetSize: length.datasetSize, noiseMultiplier: noise.multiplier, spent: provenance.spent(configuration)) : nil
   }
 
   /// What is read: the same on every rank, or the run is refused.
@@ -92,8 +106,10 @@ package struct TrainingSetup {
     let training: TokenizedDataset
     let evaluation: TokenizedDataset?
     let notes: [String]
+    /// Of the training records, whole and as they were read; nil where nobody asks.
+    let fingerprint: String?
 
-    init(_ configuration: TrainingConfiguration) throws {
+    init(_ configuration: TrainingConfiguration, takesFingerprint: Bool) throws {
       try configuration.validate()
       if let evaluation = configuration.evaluationData, Self.isSameFile(evaluation, configuration.data) {
         throw TrainingError.conflictingOptions("--eval-data \(evaluation) is the training file: records that training has seen measure nothing")
@@ -102,7 +118,12 @@ package struct TrainingSetup {
       // The records that the model learns begin and end with the tokenizer's id, whatever stood around those it knows.
       model = source.0.delimitingTexts(by: Int(ByteTokenizer().endOfText))
       modelDirectory = source.directory
-      (training, evaluation) = try TrainingSetup.load(configuration, model: model)
+      let isAsked = takesFingerprint && (configuration.output != nil || modelDirectory != nil)
+      var fingerprint: String?
+      (training, evaluation) = try TrainingSetup.load(configuration, model: model) { records in
+        if isAsked { fingerprint = records.fingerprint }
+      }
+      self.fingerprint = fingerprint
       notes = source.notes + training.notes("training") + (evaluation?.notes("held-out") ?? [])
     }
 
@@ -144,8 +165,10 @@ package struct TrainingSetup {
   }
 
   /// Training records, and the held-out ones if there are any.
+  ///
+  /// - Parameter look: sees the training records before they are cut and made ids.
   static func load(
-    _ configuration: TrainingConfiguration, model: ModelConfiguration
+    _ configuration: TrainingConfiguration, model: ModelConfiguration, look: (RecordStore) -> Void = { _ in }
   ) throws -> (TokenizedDataset, TokenizedDataset?) {
     let tokenizer = ByteTokenizer()
     guard tokenizer.vocabularySize <= model.vocabularySize else {
@@ -162,6 +185,7 @@ package struct TrainingSetup {
       let bytes = TokenizedDataset.idCount(records, tokenizer: tokenizer, longestSequence: longest) * MemoryLayout<Int32>.size
       try MemoryRoom.check(bytes, for: file)
     }
+    look(corpus.training)
     return (
       TokenizedDataset(corpus.training, tokenizer: tokenizer, longestSequence: longest),
       corpus.heldOut.map { TokenizedDataset($0, tokenizer: tokenizer, longestSequence: longest) }
@@ -241,15 +265,16 @@ package struct TrainingSetup {
   }
 
   private static func parameters(
-    _ configuration: TrainingConfiguration, datasetSize: Int, noiseMultiplier: Double
+    _ configuration: TrainingConfiguration, datasetSize: Int, noiseMultiplier: Double, spent: [DPSGDPhase]
   ) -> PrivacyParameters {
     PrivacyParameters(
       clipping: configuration.clipping, maxGradNorm: configuration.maxGradNorm, noiseMultiplier: noiseMultiplier,
       datasetSize: datasetSize, expectedBatchSize: configuration.batchSize,
-      delta: configuration.targetDelta ?? 1 / (10 * Double(datasetSize)), accountant: configuration.accountant)
+      delta: configuration.targetDelta ?? 1 / (10 * Double(datasetSize)), accountant: configuration.accountant,
+      spent: spent)
   }
 
-  private static func noise(_ configuration: TrainingConfiguration, _ length: Length) throws -> Noise {
+  private static func noise(_ configuration: TrainingConfiguration, _ length: Length, spent: [DPSGDPhase]) throws -> Noise {
     guard configuration.mode.isPrivate else { return Noise(multiplier: 0, allowedSteps: length.steps) }
     let target: Double
     switch configuration.noise {
@@ -259,13 +284,13 @@ package struct TrainingSetup {
       target = TrainingConfiguration.builtinTargetEpsilon
     case nil: throw TrainingError.noNoise
     }
-    let unnoised = parameters(configuration, datasetSize: length.datasetSize, noiseMultiplier: 0)
+    let unnoised = parameters(configuration, datasetSize: length.datasetSize, noiseMultiplier: 0, spent: spent)
     let sigma = try Accounting.noiseMultiplier(
       targetEpsilon: target, delta: unnoised.delta, samplingRate: unnoised.samplingRate, steps: length.steps,
-      accountant: configuration.accountant, spent: [])
+      accountant: configuration.accountant, spent: spent)
     let allowed = try Accounting.maximumSteps(
       targetEpsilon: target, delta: unnoised.delta, samplingRate: unnoised.samplingRate, noiseMultiplier: sigma,
-      accountant: configuration.accountant, spent: [], upTo: length.steps)
+      accountant: configuration.accountant, spent: spent, upTo: length.steps)
     return Noise(multiplier: sigma, allowedSteps: allowed)
   }
 }

@@ -28,14 +28,15 @@ extension EpsilonCurvePoint {
 extension Accounting {
   /// ε at each of `steps`, counted over `phases` in their order; beyond the last phase its ε stays.
   ///
+  /// - Parameter spent: what was spent on the same data before the first of those steps: composed into every point, also that of no step.
   /// - Throws: ``AccountingError/invalidSteps(_:)`` for a negative number, or as ``epsilon(of:delta:accountant:gap:)``.
   public static func epsilonCurve(
     of phases: [DPSGDPhase], delta: Double, at steps: [Int], accountant kind: AccountantKind = .pld,
-    gap: AccountingGap = .standard
+    gap: AccountingGap = .standard, spent: [DPSGDPhase] = []
   ) throws(AccountingError) -> [EpsilonCurvePoint] {
     var points: [EpsilonCurvePoint] = []
     for count in steps {
-      let bounds = try epsilon(of: prefix(of: phases, steps: count), delta: delta, accountant: kind, gap: gap)
+      let bounds = try epsilon(of: spent + prefix(of: phases, steps: count), delta: delta, accountant: kind, gap: gap)
       points.append(EpsilonCurvePoint(steps: count, bounds: bounds))
     }
     return points

@@ -1,0 +1,74 @@
+import Foundation
+import PrivacyAccounting
+
+/// Where a run comes from: its name, what tells its data from others, and the model that it starts from.
+///
+/// Found out by one rank and the same on all. What is here of the training data is for the run's own files, not for release.
+struct Provenance: Codable, Sendable {
+  /// 128 bits of the system's entropy, in hexadecimal. Says which statement belongs to which run's directory.
+  let runID: String
+  /// SHA-256 over the training records; nil where nobody asks for it.
+  let dataFingerprint: String?
+  /// nil for new parameters.
+  let start: StartModel?
+
+  /// - Parameters:
+  ///   - directory: of the start model's weights; nil for new parameters.
+  ///   - hashesWeights: whether the start model's weights are read through, too.
+  init(_ configuration: TrainingConfiguration, _ directory: String?, _ fingerprint: String?, hashesWeights: Bool) throws {
+    var random = SystemRandomNumberGenerator()
+    runID = (0..<2).map { _ in String(format: "%016lx", random.next() as UInt64) }.joined()
+    dataFingerprint = fingerprint
+    start = try directory.map {
+      try StartModel(directory: $0, configuration: configuration, fingerprint: fingerprint, hashesWeights: hashesWeights)
+    }
+  }
+
+  /// Everything that was spent on the run's records before it.
+  func spent(_ configuration: TrainingConfiguration) -> [DPSGDPhase] { (start?.composed ?? []) + configuration.spent }
+
+  /// Of the data of this run and of all those before it that are known, by the runs' names.
+  var fingerprints: [String: String] {
+    var known = start?.fingerprints ?? [:]
+    if let dataFingerprint { known[runID] = dataFingerprint }
+    return known
+  }
+}
+
+extension Communicator {
+  /// Rank 0's value, which the others don't have, on all of them.
+  func broadcast(_ provenance: Provenance?) throws -> Provenance {
+    let bytes = try broadcast(bytes: provenance.map { Array(try JSONEncoder().encode($0)) } ?? [])
+    return try JSONDecoder().decode(Provenance.self, from: Data(bytes))
+  }
+}
+
+/// A training that the start model's parameters have been through.
+struct EarlierTraining: Codable, Sendable {
+  /// nil where its statement has none: then its data can't be compared with others.
+  let runID: String?
+  let isPrivate: Bool
+  /// Nothing where it isn't private.
+  let phases: [DPSGDPhase]
+
+  private enum CodingKeys: String, CodingKey {
+    case runID = "run_id"
+    case isPrivate = "private"
+    case phases
+  }
+}
+
+/// What a statement says of the model that its run started from.
+struct StartModelClaim: Encodable, Sendable {
+  private let sha256: String?
+  /// Its `privacy.json`, without what that says of the models before it, which is in the history.
+  private let statement: JSONValue?
+
+  init(_ start: StartModel) {
+    sha256 = start.weightsDigest
+    var fields = start.statement.flatMap { try? JSONScanner.parse(file: Array($0.utf8)) }?.object
+    fields?["start_model"] = nil
+    fields?["history"] = nil
+    statement = fields.map(JSONValue.object)
+  }
+}

@@ -1,0 +1,226 @@
+import Foundation
+import PrivacyAccounting
+
+/// The model directory that a run starts from, as far as the privacy of the run's own records goes.
+///
+/// Parameters that have seen these records before carry what they have seen into whatever is made from them. The directory's
+/// `privacy.json` says what its training spent; whether that was on the same records is known where the run that made it still has its
+/// `run.json` beside it, and taken for so where it isn't.
+struct StartModel: Codable, Sendable {
+  let weightsDigest: String?
+  /// The text of its `privacy.json`; nil without one.
+  let statement: String?
+  /// Its training, and what came before that.
+  let trainings: [EarlierTraining]
+  /// SHA-256 over the records of those trainings whose data are known, by run.
+  let fingerprints: [String: String]
+  /// Whether it is taken for granted that none of them has seen the records: `--base-is-public`.
+  let isPublic: Bool
+  /// Whether its own statement takes that for granted of the model before it.
+  let restsOnPublicModel: Bool
+  /// Whether the statement leaves open what was spent, which `--spent` says in its place.
+  let isIncomplete: Bool
+  private let ownFingerprint: String?
+
+  init(directory: String, configuration: TrainingConfiguration, fingerprint: String?, hashesWeights: Bool) throws {
+    weightsDigest = hashesWeights ? try ModelFile.weightsDigest(directory: directory) : nil
+    isPublic = configuration.baseIsPublic
+    ownFingerprint = fingerprint
+    let path = "\(directory)/privacy.json"
+    guard let claims = try Claims(path: path) else {
+      (statement, trainings, fingerprints, restsOnPublicModel, isIncomplete) = (nil, [], [:], false, false)
+      return
+    }
+    statement = claims.text
+    restsOnPublicModel = claims.stated.baseIsPublic ?? false
+    let fingerprints = claims.stated.runID.map { RunFingerprints.read("\(directory)/../run.json", run: $0) } ?? [:]
+    self.fingerprints = fingerprints
+    let missing = claims.missing
+    let differs = Self.differs(claims.stated.runID, fingerprints, fingerprint)
+    isIncomplete = claims.stated.isPrivate && missing != nil && !differs && !configuration.baseIsPublic
+    if isIncomplete, let missing, configuration.mode.isPrivate, configuration.spent.isEmpty {
+      throw StartModelError.incomplete(path: path, missing: missing)
+    }
+    trainings = claims.trainings(isStatedElsewhere: !configuration.spent.isEmpty)
+  }
+
+  /// Trainings that count for this run, and for those that start from its model.
+  var countedTrainings: [EarlierTraining] { isPublic ? [] : trainings }
+
+  private static func differs(_ run: String?, _ fingerprints: [String: String], _ own: String?) -> Bool {
+    guard let own, let other = run.flatMap({ fingerprints[$0] }) else { return false }
+    return own != other
+  }
+
+  private func isApart(_ training: EarlierTraining) -> Bool {
+    Self.differs(training.runID, fingerprints, ownFingerprint)
+  }
+
+  /// Whether the parameters may have seen this run's records without privacy.
+  var exposesRecords: Bool { countedTrainings.contains { !$0.isPrivate && !isApart($0) } }
+
+  /// What was spent on this run's records, or on data that can't be compared with them.
+  var composed: [DPSGDPhase] {
+    countedTrainings.filter { $0.isPrivate && !isApart($0) }.flatMap(\.phases).filter { $0.steps > 0 }
+  }
+
+  /// What is to be said of it, a line each.
+  func warnings(userSpent: [DPSGDPhase]) -> [String] {
+    guard !isPublic else {
+      return ["--base-is-public: it is taken for granted, not checked, that the start model has seen none of these records"]
+    }
+    guard statement != nil else {
+      return [
+        "the start model's own training isn't covered, and no privacy.json says what it was: if it used these records, epsilon is larger than stated"
+      ]
+    }
+    var warnings: [String] = []
+    if exposesRecords {
+      warnings.append(
+        "the start model isn't private, and was trained on these records or on data that can't be compared with them: what is made from it is "
+          + "NOT private (--base-is-public says that it has seen none of them)")
+    }
+    if trainings.contains(where: { !$0.isPrivate && isApart($0) }) {
+      warnings.append(
+        "the start model was trained without privacy on data that differ from these: it is covered by nothing for them, and a record that is "
+          + "in both isn't protected")
+    }
+    if !composed.isEmpty {
+      warnings.append(
+        "the start model was trained on these records or on data that can't be compared with them: epsilon includes what that spent")
+    }
+    if trainings.contains(where: { $0.isPrivate && isApart($0) }) {
+      warnings.append(
+        "the start model was trained on data that differ from these: what that spent isn't in epsilon, and a record that is in both has spent "
+          + "both (--spent)")
+    }
+    if isIncomplete && !userSpent.isEmpty {
+      warnings.append("the start model's privacy.json doesn't say all that was spent: that --spent does is taken for granted")
+    }
+    if restsOnPublicModel {
+      warnings.append("the start model's privacy.json takes for granted that the model before it is public (--base-is-public)")
+    }
+    return warnings
+  }
+}
+
+/// Why a start model is refused.
+enum StartModelError: UserError, Equatable {
+  case damaged(path: String, reason: String)
+  case incomplete(path: String, missing: String)
+
+  var description: String {
+    switch self {
+    case .damaged(let path, let reason):
+      "\(path): is no statement of privacy: \(reason); without it what the start model has spent isn't known"
+    case .incomplete(let path, let missing):
+      "\(path): doesn't say \(missing): what the start model has spent isn't known; --spent q:sigma:steps says it, or --base-is-public that it has "
+        + "seen none of these records"
+    }
+  }
+}
+
+/// A `privacy.json` as it was found.
+private struct Claims {
+  struct Stated: Decodable {
+    let isPrivate: Bool
+    let runID: String?
+    let baseIsPublic: Bool?
+    let samplingRate, noiseMultiplier: Double?
+    let steps: Int?
+    let spent: [DPSGDPhase]?
+    let history: [EarlierTraining]?
+    let unit, relation, sampler: String?
+
+    enum CodingKeys: String, CodingKey {
+      case steps, spent, history, unit, relation, sampler
+      case isPrivate = "private"
+      case runID = "run_id"
+      case baseIsPublic = "base_is_public"
+      case samplingRate = "sampling_rate"
+      case noiseMultiplier = "noise_multiplier"
+    }
+  }
+
+  let text: String
+  let stated: Stated
+
+  /// nil where there is no such file.
+  init?(path: String) throws {
+    var status = stat()
+    guard lstat(path, &status) == 0 || errno != ENOENT else { return nil }
+    let bytes = try FileBytes.read(path)
+    do {
+      _ = try JSONScanner.parse(file: bytes)
+      stated = try JSONDecoder().decode(Stated.self, from: Data(bytes))
+    } catch let fault as JSONFault {
+      throw StartModelError.damaged(path: path, reason: fault.described(in: bytes))
+    } catch {
+      throw StartModelError.damaged(path: path, reason: Self.reason(error))
+    }
+    text = String(decoding: bytes, as: UTF8.self)
+  }
+
+  private static func reason(_ error: any Error) -> String {
+    switch error {
+    case DecodingError.keyNotFound(let key, _): "it has no \"\(key.stringValue)\""
+    case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context), DecodingError.dataCorrupted(let context):
+      context.codingPath.isEmpty
+        ? "it must be an object" : "\(context.codingPath.map(\.stringValue).joined(separator: ".")) is not what it has to be"
+    default: error.oneLine
+    }
+  }
+
+  /// The first thing that composing the training needs and the statement lacks.
+  var missing: String? {
+    if stated.samplingRate == nil { return "\"sampling_rate\"" }
+    if stated.noiseMultiplier == nil { return "\"noise_multiplier\"" }
+    if stated.steps == nil { return "\"steps\"" }
+    if stated.spent == nil { return "\"spent\"" }
+    if ownPhase == nil { return "a sampling rate, a noise multiplier and steps that can be" }
+    if let unit = stated.unit, unit != "record" { return "what a record spent: its unit is \(JSONValue.string(unit))" }
+    if let relation = stated.relation, relation != NeighbouringRelation.addOrRemoveOne.rawValue {
+      return "what adding or removing a record spent: its relation is \(JSONValue.string(relation))"
+    }
+    if let sampler = stated.sampler, sampler != TrainingConfiguration.Sampler.poisson.rawValue {
+      return "what a Poisson sample spent: its sampler is \(JSONValue.string(sampler))"
+    }
+    return nil
+  }
+
+  private var ownPhase: DPSGDPhase? {
+    guard let rate = stated.samplingRate, let noise = stated.noiseMultiplier, let steps = stated.steps else { return nil }
+    return try? DPSGDPhase(samplingRate: rate, noiseMultiplier: noise, steps: steps)
+  }
+
+  /// The run's own training, after those before it. A statement without a history has them all in `spent`, on unknown data.
+  ///
+  /// - Parameter isStatedElsewhere: whether the user says what a statement leaves open. Without that, such a training counts as one
+  ///   without privacy.
+  func trainings(isStatedElsewhere: Bool) -> [EarlierTraining] {
+    let history = stated.history ?? []
+    let before = history.isEmpty ? stated.spent ?? [] : []
+    guard missing == nil || !stated.isPrivate, let ownPhase else {
+      return history + [EarlierTraining(runID: stated.runID, isPrivate: stated.isPrivate && isStatedElsewhere, phases: before)]
+    }
+    return history + [EarlierTraining(runID: stated.runID, isPrivate: stated.isPrivate, phases: stated.isPrivate ? before + [ownPhase] : [])]
+  }
+}
+
+/// What a run's own directory knows of its data.
+private struct RunFingerprints: Decodable {
+  private let runID: String
+  private let fingerprints: [String: String]
+
+  private enum CodingKeys: String, CodingKey {
+    case runID = "run_id"
+    case fingerprints = "data_fingerprints"
+  }
+
+  /// Nothing where the file isn't there, is damaged, or of another run: then data can't be compared, and count as the same.
+  static func read(_ path: String, run: String) -> [String: String] {
+    guard let bytes = try? FileBytes.read(path), let found = try? JSONDecoder().decode(Self.self, from: Data(bytes)), found.runID == run
+    else { return [:] }
+    return found.fingerprints
+  }
+}
