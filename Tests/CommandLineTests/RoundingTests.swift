@@ -1,0 +1,46 @@
+import Foundation
+import TestSupport
+import Testing
+
+extension LaunchedProgramTests {
+  /// What a record's presence changes in the sum beyond its own contribution: the rounding of all the others'. docs/privacy.md has what is
+  /// proven of it; this is what is measured.
+  @Suite struct RoundingTests {
+    private static let maxGradNorm = 0.01
+
+    private func sum(_ data: String, _ records: Range<Int>, ranks: Int?) throws -> [Double] {
+      let directory = try TemporaryDirectory()
+      let file = "\(directory.path)/sum.safetensors"
+      let arguments = ["inspect", "--model", "tiny", "--data", data, "--seq-len", "128", "--max-grad-norm", "\(Self.maxGradNorm)", "--seed", "1"]
+      let outcome = try Program.run(arguments + ["--records", "\(records.lowerBound)..<\(records.upperBound)", "--out", file], ranks: ranks)
+      try #require(outcome.status == 0, "\(outcome.standardError)")
+      let tensors = try TensorFile(file)
+      #expect(tensors["clip_factors"].allSatisfy { $0 < 1 }, "every record has the norm C")
+      return tensors.elements(of: tensors.names.filter { !["clip_factors", "losses", "norms"].contains($0) })
+    }
+
+    /// ‖S(n + 1 records) − S(n records) − the last one's contribution‖ / C.
+    private func change(_ data: String, records n: Int, ranks: Int?) throws -> Double {
+      let (without, with, own) = (try sum(data, 0..<n, ranks: ranks), try sum(data, 0..<n + 1, ranks: ranks), try sum(data, n..<n + 1, ranks: nil))
+      var square = 0.0
+      for index in own.indices {
+        let rest = with[index] - without[index] - own[index]
+        square += rest * rest
+      }
+      return square.squareRoot() / Self.maxGradNorm
+    }
+
+    @Test func aRecordsPresenceMovesTheOthersSumByLittle() throws {
+      let directory = try TemporaryDirectory()
+      // Contributions that all point the same way: the largest sum that there can be.
+      let equal = try directory.file("equal.txt", String(repeating: "the same record over and over, as long as many a message\n", count: 300))
+      for (name, data) in [("builtin", "builtin"), ("equal records", equal)] {
+        for ranks in [nil, 3] as [Int?] {
+          let change = try change(data, records: 256, ranks: ranks)
+          print("rounding: \(name), 256 records, \(ranks ?? 1) ranks: \(change) C, \(change * 4096) of the margin")
+          #expect(change > 0 && change < 0x1p-12, "\(name), \(ranks ?? 1) ranks: \(change) C")
+        }
+      }
+    }
+  }
+}
