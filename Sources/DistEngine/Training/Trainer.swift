@@ -36,6 +36,7 @@ public final class Trainer {
       try communicator.rank == 0 ? configuration.output.map(RunDirectory.init(creating:)) : nil
     }
     self.directory = directory
+    try communicator.agree("address space") { try setup.plan.checkAddressSpace(threads: setup.threads.own) }
     baselineBytes = MemoryMeter.residentBytes
     let norms = setup.timesNorms ? NormChoice.timed(try setup.plan.timeNorms(communicator: communicator)) : .always(.gram)
     exchange = try ModelStateExchange(
