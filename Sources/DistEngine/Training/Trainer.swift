@@ -234,7 +234,7 @@ public final class Trainer {
       plannedMb: try communicator.allgather(replica.plan.memory.byteCountOfRank).map(megabytes),
       baselineRssMb: try communicator.allgather(baselineBytes).map(megabytes),
       parameters: setup.model.parameterCount, parametersL2: RowKernels.squaredNorm(replica.parameters).squareRoot(),
-      output: setup.configuration.output, isPrivate: PrivacyStatement.isPrivate(setup),
+      output: directory?.path ?? setup.configuration.output, isPrivate: PrivacyStatement.isPrivate(setup),
       warnings: PrivacyStatement.warnings(setup))
   }
 }
