@@ -161,7 +161,7 @@ public final class Trainer {
     }
     guard environment.world.rank == 0 else { return }
     try directory?.append(report, epsilon: epsilon, isPrivateRun: setup.privacy != nil)
-    observer?.didFinish(report, epsilon: epsilon)
+    observer?.didFinish(report, epsilon: epsilon, isLogged: isLogged(report.step + 1))
   }
 
   /// How often the ranks compare their parameters.
