@@ -20,6 +20,6 @@ package enum DiskRoom {
   }
 
   private static func megabytes(_ bytes: Int) -> String {
-    bytes < 10 << 20 ? "\((bytes + 1023) >> 10) kB" : "\((bytes + (1 << 20) - 1) >> 20) MB"
+    bytes < 10 << 20 ? "\(bytes >> 10) kB" : "\(bytes >> 20) MB"
   }
 }
