@@ -42,6 +42,8 @@ enum StandardOutput {
       let written = rest.withUnsafeBytes { Foundation.write(STDOUT_FILENO, $0.baseAddress!, $0.count) }
       if written > 0 {
         rest = rest.dropFirst(written)
+      } else if errno == EPIPE {
+        exit(ExitStatus.refused)  // Whoever read has what they wanted, as in `… | head`.
       } else if errno != EINTR {
         let reason = String(cString: strerror(errno))
         LauncherRank.refuse(line: "Error: standard output: can't be written: \(reason)", exitStatus: ExitStatus.refused)

@@ -38,15 +38,15 @@ struct TrainingConsole: TrainingObserver {
     if showsProgress { bar = ProgressBar(steps: overview.steps) }
   }
 
-  mutating func didFinish(_ step: StepReport, epsilon: Double?) {
+  mutating func didFinish(_ step: StepReport, epsilon: Double?, isLogged: Bool) {
     timings += step.timings
     steps += 1
     if bar != nil {
       bar?.advance(step, epsilon: epsilon)
-    } else if let epsilon {
+    } else if isLogged {
       say(
         "step \(step.step + 1): loss \(step.loss.map { $0.formatted(digits: 4) } ?? "-"), \(step.examples) records, "
-          + "epsilon \(epsilon.formatted(digits: 3)), \(step.seconds.formatted(digits: 3)) s")
+          + (epsilon.map { "epsilon \($0.formatted(digits: 3)), " } ?? "") + "\(step.seconds.formatted(digits: 3)) s")
     }
   }
 

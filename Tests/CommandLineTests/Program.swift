@@ -15,6 +15,25 @@ enum Program {
       arguments, ranks: ranks, environment: ["CI": "1"].merging(environment) { $1 }, timeout: timeout)
   }
 
+  /// Runs a line of bash in a directory, where "$0" is the program.
+  static func shell(
+    _ script: String, in directory: TemporaryDirectory, environment: [String: String?] = [:], timeout: Duration = .seconds(90)
+  ) throws -> MPILauncher.Outcome {
+    let program = try MPILauncher(built: "dp-mpirun").executable.path
+    return try MPILauncher(executable: URL(filePath: "/bin/bash")).run(
+      ["-c", script, program], ranks: nil, environment: ["CI": "1"].merging(environment) { $1 }, directory: URL(filePath: directory.path),
+      timeout: timeout)
+  }
+
+  /// A short run that isn't private, for what has nothing to do with privacy.
+  static let standardRun =
+    "train --mode standard --data \(Fixture.records) --model \(Fixture.model) --seq-len 16 --batch-size 2 --seed 1 --threads 1 --no-progress"
+
+  /// Whether a tool is there.
+  static func has(_ tool: String) -> Bool {
+    ["/usr/bin", "/bin", "/usr/local/bin"].contains { FileManager.default.isExecutableFile(atPath: "\($0)/\(tool)") }
+  }
+
   /// Processes that have `text` in their command line, this one left out.
   static func processes(mentioning text: String) -> [String] {
     let numbers = (try? FileManager.default.contentsOfDirectory(atPath: "/proc"))?.filter { Int($0) != nil } ?? []

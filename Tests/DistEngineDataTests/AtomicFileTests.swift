@@ -4,6 +4,14 @@ import TestSupport
 import Testing
 
 @Suite struct AtomicFileTests {
+  @Test func roomOnTheDisk() throws {
+    let directory = try TemporaryDirectory()
+    try DiskRoom.check(1, in: directory.path)
+    #expect { try DiskRoom.check(.max, in: directory.path) } throws: {
+      ($0 as? FileError)?.path == directory.path && "\($0)".contains("free")
+    }
+  }
+
   let directory: TemporaryDirectory
 
   init() throws { directory = try TemporaryDirectory() }

@@ -144,9 +144,13 @@ import Testing
       return try #require(
         outcome.outputLines.first?.split(separator: " ").last.flatMap { Double($0) }, "\(outcome.standardError)")
     }
-    #expect(try microseconds(environment: [:]) < 2000)
-    // The user's own setting wins, and is as slow as ever.
-    #expect(try microseconds(environment: ["OMPI_MCA_mpi_yield_when_idle": "0"]) > 2000)
+    // By turns, so that other work on the machine slows down both; the user's own setting wins, and is as slow as ever. It is 100 times as
+    // slow on an idle machine; without the program's own setting the two are the same.
+    let rounds = try (0..<3).map { _ in
+      (yielding: try microseconds(environment: [:]), spinning: try microseconds(environment: ["OMPI_MCA_mpi_yield_when_idle": "0"]))
+    }
+    let (yielding, spinning) = (rounds.map(\.yielding).sorted()[1], rounds.map(\.spinning).sorted()[1])
+    #expect(yielding < spinning / 3, "\(rounds)")
   }
 
   // MARK: Agreement

@@ -27,21 +27,22 @@ public struct FileError: UserError, Equatable {
 /// Files that appear whole or not at all: written aside in the same directory, flushed to the disk, renamed over the old
 /// file, and the rename flushed too. A crash at any moment leaves the old file or the new one under the name.
 package enum AtomicFile {
-  package static func write(_ bytes: some Collection<UInt8>, to path: String) throws {
-    try write(to: path) { (writer) throws(FileError) in try writer.append(bytes) }
+  /// - Parameter permissions: of a new file, before the user's mask (umask(2)).
+  package static func write(_ bytes: some Collection<UInt8>, to path: String, permissions: mode_t = 0o666) throws {
+    try write(to: path, permissions: permissions) { (writer) throws(FileError) in try writer.append(bytes) }
   }
 
   /// Writes piece by piece: `body` appends what the file is to hold.
   ///
   /// - Throws: ``FileError``, or what `body` throws; then nothing is left behind.
-  package static func write(to path: String, _ body: (inout Writer) throws -> Void) throws {
+  package static func write(to path: String, permissions: mode_t = 0o666, _ body: (inout Writer) throws -> Void) throws {
     var status = stat()
     if stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR {
       throw FileError(path: path, action: "written", code: EISDIR)
     }
     let aside = "\(path).partial-\(getpid())"
     unlink(aside)
-    let file = open(aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+    let file = open(aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, permissions)
     guard file >= 0 else { throw FileError(path: path, action: "written") }
     var isOpen = true
     do {
@@ -61,8 +62,10 @@ package enum AtomicFile {
   }
 
   /// Makes a directory and those above it. One that exists is fine.
-  package static func makeDirectory(_ path: String) throws(FileError) {
-    guard mkdir(path, 0o777) != 0 else { return try flushDirectory(containing: path) }
+  ///
+  /// - Parameter permissions: of the directory itself, before the user's mask.
+  package static func makeDirectory(_ path: String, permissions: mode_t = 0o777) throws(FileError) {
+    guard mkdir(path, permissions) != 0 else { return try flushDirectory(containing: path) }
     let code = errno
     var status = stat()
     if code == EEXIST, stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR { return }
@@ -71,7 +74,7 @@ package enum AtomicFile {
       throw FileError(path: path, action: "made a directory", code: code)
     }
     try makeDirectory(parent)
-    guard mkdir(path, 0o777) == 0 || errno == EEXIST else { throw FileError(path: path, action: "made a directory") }
+    guard mkdir(path, permissions) == 0 || errno == EEXIST else { throw FileError(path: path, action: "made a directory") }
     try flushDirectory(containing: path)
   }
 

@@ -14,11 +14,11 @@ package struct DurableLog: ~Copyable {
   /// Bytes of whole lines.
   private var length: Int
 
-  /// Opens a log at its end, or makes an empty one.
+  /// Opens a log at its end, or makes an empty one that its user alone may read.
   package init(path: String) throws(FileError) {
     self.path = path
     let isNew = access(path, F_OK) != 0
-    file = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0o666)
+    file = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
     guard file >= 0 else {
       length = 0
       throw FileError(path: path, action: "written")

@@ -10,13 +10,17 @@ final class MPISession {
   private(set) var isFinalized = false
 
   /// Starts MPI with MPI_THREAD_FUNNELED.
-  /// - Throws: ``MPIUnusable`` where MPI is or was in use in this process, or offers no threads; ``MPIError``.
+  /// - Throws: ``MPIUnusable`` where MPI is or was in use in this process, or offers no threads; ``MPIError``; where the process'
+  ///   limits are below what it needs.
   init(collectiveTimeout: Duration) throws {
     var flag: Int32 = 0
     guard CMPI_Initialized(&flag) == CMPI_success(), flag == 0 else {
       throw MPIUnusable(description: "MPI was started twice in one process")
     }
     try LauncherRank.prepareForInit()
+    try OpenFiles.prepareForInit()
+    // Its libraries, segments and threads take some 190 MB of addresses, and where one is refused it may crash.
+    try AddressSpace.check(bytes: 192 << 20, threads: 1)
     watchdog = CollectiveWatchdog(
       activity: activity, rank: LauncherRank.beforeInit ?? 0, host: ProcessInfo.processInfo.hostName, timeout: collectiveTimeout)
     watchdog.start()

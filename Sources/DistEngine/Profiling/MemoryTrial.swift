@@ -110,7 +110,10 @@ extension MemoryTrial {
   }
 
   private func live(_ plan: ReplicaPlan, _ exchange: ModelStateExchange) throws -> Life {
-    let replica = try world.agree("memory") { try ModelReplica(plan, windows: exchange.windows, threads: threads.own) }
+    let replica = try world.agree("memory") {
+      try plan.checkAddressSpace(threads: threads.own)
+      return try ModelReplica(plan, windows: exchange.windows, threads: threads.own)
+    }
     defer { withExtendedLifetime(replica) {} }
     var run = try FixedBatchRun(
       replica, dataset: .synthetic(records: combination.microbatch, length: combination.seqLen), exchange: exchange)

@@ -36,10 +36,10 @@ public struct Evaluation: Sendable {
       let capacity = configuration.performance.capacity(
         mode: .standard, positions: dataset.longestSequence, typicalPositions: dataset.meanTargetCount,
         parameterCount: source.0.parameterCount)
-      let replica = try ModelReplica(
-        ReplicaPlan(
-          model: source.0, mode: .standard, capacity: capacity, optimizer: nil, computesGradients: false,
-          threads: threads))
+      let plan = try ReplicaPlan(
+        model: source.0, mode: .standard, capacity: capacity, optimizer: nil, computesGradients: false, threads: threads)
+      try plan.checkAddressSpace(threads: threads)
+      let replica = try ModelReplica(plan)
       return (replica, dataset, dataset.notes("evaluated"))
     }
     try communicator.requireEqual(configuration, replica.plan.model, training: dataset, evaluation: nil)

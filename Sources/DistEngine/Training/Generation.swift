@@ -61,10 +61,11 @@ extension Generation {
       throw TrainingError.vocabularyTooSmall(tokenizer: tokenizer.vocabularySize, model: model.vocabularySize)
     }
     let capacity = Microbatch.Capacity(examples: 1, rows: model.positions, positions: model.positions)
-    let replica = try ModelReplica(
-      ReplicaPlan(
-        model: model, mode: .standard, capacity: capacity, optimizer: nil, computesGradients: false,
-        threads: min(ProcessorAffinity.affordableCores.count, PerformanceOptions.mostThreads)))
+    let threads = min(ProcessorAffinity.affordableCores.count, PerformanceOptions.mostThreads)
+    let plan = try ReplicaPlan(
+      model: model, mode: .standard, capacity: capacity, optimizer: nil, computesGradients: false, threads: threads)
+    try plan.checkAddressSpace(threads: threads)
+    let replica = try ModelReplica(plan)
     try ModelFile.readParameters(directory: directory, layout: replica.plan.layout, into: replica.parameters)
     var ids = [tokenizer.endOfText]
     let bytes = Array(prompt.utf8)

@@ -97,7 +97,10 @@ extension Inspection {
       try ReplicaPlan(
         fastestFor: configuration, model: source.0, capacity: capacity, optimizer: nil, threads: threads.largest)
     }
-    let replica = try communicator.agree("memory") { try ModelReplica(plan, threads: threads.own) }
+    let replica = try communicator.agree("memory") {
+      try plan.checkAddressSpace(threads: threads.own)
+      return try ModelReplica(plan, threads: threads.own)
+    }
     let key = try communicator.sharedKey(seed: seed)
     let inspection = try replica.team.use {
       try replica.loadParameters(from: source.directory, key: key, communicator: communicator)

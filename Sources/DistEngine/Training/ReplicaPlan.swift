@@ -140,6 +140,13 @@ package struct ReplicaPlan {
     return shapes.map(stopwatch.timing)
   }
 
+  /// Whether this process' limits leave room for what is planned; asked before anything is computed.
+  ///
+  /// - Parameter threads: of this rank.
+  package func checkAddressSpace(threads: Int) throws {
+    try AddressSpace.check(bytes: memory.byteCountOfRank, threads: threads)
+  }
+
   /// Timed on rank 0 for all: ranks that went by timings of their own would add up in different orders. Collective.
   func timeNorms(communicator: Communicator) throws -> [NormTiming] {
     let timings = AlignedBuffer<NormTiming>(count: shapesWithNorms.count)

@@ -2,8 +2,12 @@ import Foundation
 import PrivacyAccounting
 
 /// The directory of a run: `run.json`, `metrics.jsonl`, `privacy.json`, `model/`, `checkpoints/`. Rank 0 alone writes.
+///
+/// Much of it is computed from private data without noise, so its user alone may read it; `model/`, which is for release, has the
+/// permissions that the user's mask gives, for when it is moved elsewhere.
 package final class RunDirectory {
-  package let path: String
+  /// Where it is by now: a directory that is renamed during the run is written to all the same.
+  package private(set) var path: String
   private var metrics: FileHandle?
   /// The directory itself, whatever its name is by now; its lock keeps a second run out as long as this one lasts.
   private let descriptor: Int32
@@ -12,7 +16,7 @@ package final class RunDirectory {
   /// Makes the directory. One that holds a run is refused: nothing is ever overwritten.
   package init(creating path: String) throws {
     self.path = path
-    try AtomicFile.makeDirectory(path)
+    try AtomicFile.makeDirectory(path, permissions: 0o700)
     descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { throw FileError(path: path, action: "opened", code: errno) }
     // Some network file systems can't lock a directory: there `begin` alone keeps the second run out.
@@ -34,6 +38,7 @@ package final class RunDirectory {
   /// Writes what is known before the first step. `privacy.json` says what the whole run may spend: if the run is cut off, the
   /// statement is above what was spent, and the ledger has the steps.
   func begin(_ setup: TrainingSetup, statement: PrivacyStatement, overview: TrainingOverview, environment: MPIEnvironment) throws {
+    try DiskRoom.check(Self.expectedBytes(setup), in: path)
     // The first file, made by one process alone whatever the file system locks.
     let file = "\(path)/metrics.jsonl"
     let made = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
@@ -41,9 +46,15 @@ package final class RunDirectory {
       throw errno == EEXIST ? TrainingError.outputHoldsRun(path) : FileError(path: file, action: "written", code: errno)
     }
     metrics = FileHandle(fileDescriptor: made, closeOnDealloc: true)
-    try AtomicFile.makeDirectory("\(path)/checkpoints")
+    try AtomicFile.makeDirectory("\(path)/checkpoints", permissions: 0o700)
     try write(RunDescription(setup, overview: overview, environment: environment), to: "run.json")
     try write(statement.ofUnfinishedRun(), to: "privacy.json")
+  }
+
+  /// What a whole run writes, at the least: the model, a line a step in `metrics.jsonl` and in a private run's ledger, the statements.
+  private static func expectedBytes(_ setup: TrainingSetup) -> Int {
+    let line = setup.privacy == nil ? 200 : 500
+    return setup.model.parameterCount * MemoryLayout<Float>.size + setup.steps * line + 24 << 10
   }
 
   func append(_ report: StepReport, epsilon: Double?, isPrivateRun: Bool) throws {
@@ -53,19 +64,34 @@ package final class RunDirectory {
     try lookAgain()
   }
 
-  /// A directory that is removed or renamed under a run is noticed within seconds, not when the model is to be written.
+  /// A directory that is removed under a run is noticed at the end of a step, within seconds, not when the model is to be written.
   private func lookAgain() throws {
     guard ContinuousClock.now - lastLook > .seconds(2) else { return }
     lastLook = .now
-    var (own, named) = (stat(), stat())
-    guard fstat(descriptor, &own) == 0, stat(path, &named) == 0, own.st_dev == named.st_dev, own.st_ino == named.st_ino else {
-      throw FileError(path: path, action: "written to", reason: "the directory was removed or renamed during the run")
+    try find()
+  }
+
+  /// Sets `path` to where the directory is now.
+  private func find() throws(FileError) {
+    if isHere(path) { return }
+    var name = [UInt8](repeating: 0, count: Int(PATH_MAX))
+    let length = name.withUnsafeMutableBytes { readlink("/proc/self/fd/\(descriptor)", $0.baseAddress!, $0.count) }
+    if length > 0, let moved = String(validating: name.prefix(length), as: UTF8.self), isHere(moved) {
+      path = moved
+    } else {
+      throw FileError(path: path, action: "written to", reason: "the directory was removed during the run")
     }
+  }
+
+  private func isHere(_ path: String) -> Bool {
+    var (own, named) = (stat(), stat())
+    return fstat(descriptor, &own) == 0 && stat(path, &named) == 0 && own.st_dev == named.st_dev && own.st_ino == named.st_ino
   }
 
   /// Writes the statement, here and where the model will be, then the model: there is never a model under a statement that says too little,
   /// or without one.
   func finish(_ replica: ModelReplica, setup: TrainingSetup, statement: PrivacyStatement) throws {
+    try find()
     try metrics?.close()
     metrics = nil
     try write(statement, to: "privacy.json")
@@ -75,7 +101,7 @@ package final class RunDirectory {
   }
 
   private func write(_ value: some Encodable, to name: String) throws {
-    try AtomicFile.write(JSONEncoder.files.encode(value) + [UInt8(ascii: "\n")], to: "\(path)/\(name)")
+    try AtomicFile.write(JSONEncoder.files.encode(value) + [UInt8(ascii: "\n")], to: "\(path)/\(name)", permissions: 0o600)
   }
 }
 

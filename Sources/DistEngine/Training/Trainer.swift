@@ -36,6 +36,7 @@ public final class Trainer {
       try communicator.rank == 0 ? configuration.output.map(RunDirectory.init(creating:)) : nil
     }
     self.directory = directory
+    try communicator.agree("address space") { try setup.plan.checkAddressSpace(threads: setup.threads.own) }
     baselineBytes = MemoryMeter.residentBytes
     let norms = setup.timesNorms ? NormChoice.timed(try setup.plan.timeNorms(communicator: communicator)) : .always(.gram)
     exchange = try ModelStateExchange(
@@ -82,8 +83,8 @@ public final class Trainer {
       environment.step = index
       let report = try step.run(index)
       try record(report, epsilon: epsilons[index + 1])
-      // Parameters can be finite and too large to compute with.
-      if report.targets > 0, !(report.loss?.isFinite ?? false) {
+      // Parameters can be finite and too large to compute with. A private run goes on: when it stops must not depend on its records.
+      if setup.privacy == nil, report.targets > 0, !(report.loss?.isFinite ?? false) {
         throw try communicator.agreed(TrainingError.lossNotFinite(step: index))
       }
       let isLast = index + 1 == setup.steps || !(step.ledger?.hasBudget ?? true)
@@ -92,7 +93,8 @@ public final class Trainer {
     }
     environment.step = nil
     if losses.isEmpty { try evaluate(after: -1) }
-    return try finish(stepsDone: losses.count, stepsCharged: step.ledger?.chargedSteps ?? losses.count)
+    try checkFinalLoss()
+    return try finish(stepsDone: stepSeconds.count, stepsCharged: step.ledger?.chargedSteps ?? stepSeconds.count)
   }
 
   private func makeStep() throws -> TrainingStep {
@@ -157,7 +159,7 @@ public final class Trainer {
   }
 
   private func record(_ report: StepReport, epsilon: Double?) throws {
-    if let loss = report.loss { losses.append(loss) } else { losses.append(.nan) }
+    losses.append(report.loss ?? (report.targets > 0 ? .infinity : .nan))
     stepSeconds.append(report.seconds)
     tokens += report.targets
     if isLogged(report.step + 1) {
@@ -166,7 +168,7 @@ public final class Trainer {
     }
     guard environment.world.rank == 0 else { return }
     try directory?.append(report, epsilon: epsilon, isPrivateRun: setup.privacy != nil)
-    observer?.didFinish(report, epsilon: epsilon)
+    observer?.didFinish(report, epsilon: epsilon, isLogged: isLogged(report.step + 1))
   }
 
   /// How often the ranks compare their parameters.
@@ -180,6 +182,16 @@ public final class Trainer {
     guard RowKernels.squaredNorm(replica.parameters).isFinite else {
       throw try communicator.agreed(TrainingError.diverged(step: step))
     }
+  }
+
+  /// The last update may have made a model that computes nothing: known by the first record's loss, which no step has taken.
+  private func checkFinalLoss() throws {
+    let communicator = environment.world
+    guard let last = losses.indices.last else { return }
+    let isFinite = replica.loss(of: 0..<1, in: setup.training).sum.isFinite
+    guard try communicator.allreduceMin(isFinite ? 1 : 0) == 0 else { return }
+    if setup.privacy == nil { throw try communicator.agreed(TrainingError.lossNotFinite(step: last)) }
+    losses.append(.infinity)
   }
 
   private func evaluate(after step: Int) throws {
@@ -227,6 +239,10 @@ public final class Trainer {
       values.isEmpty ? nil : values.reduce(0, +) / Double(values.count)
     }
     let communicator = environment.world
+    if communicator.rank == 0, losses.contains(.infinity) {
+      StandardError.write(
+        line: "Warning: some losses are not finite: the run diverged, and went on, since when a private run ends must not depend on its records")
+    }
     let leaders = try communicator.allgather(environment.topology.isNodeLeader ? nodePeakBytes.max() ?? 0 : -1)
     return TrainingReport(
       mode: setup.configuration.mode, ranks: communicator.size, steps: stepsDone, lossFirst: mean(seen.prefix(tenth)),
@@ -240,7 +256,7 @@ public final class Trainer {
       plannedMb: try communicator.allgather(replica.plan.memory.byteCountOfRank).map(megabytes),
       baselineRssMb: try communicator.allgather(baselineBytes).map(megabytes),
       parameters: setup.model.parameterCount, parametersL2: RowKernels.squaredNorm(replica.parameters).squareRoot(),
-      output: setup.configuration.output, isPrivate: PrivacyStatement.isPrivate(setup),
+      output: directory?.path ?? setup.configuration.output, isPrivate: PrivacyStatement.isPrivate(setup),
       warnings: statement?.warnings ?? PrivacyStatement.warnings(setup))
   }
 }

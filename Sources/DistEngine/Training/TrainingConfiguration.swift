@@ -123,7 +123,7 @@ public enum TrainingError: UserError, Equatable {
     case .outputHoldsRun(let path): "--output \(path) holds a run already: name another directory"
     case .ranksDisagree(let what, let rank):
       "\(what) of rank \(rank) differ from those of rank 0: every host must have the same files and options"
-    case .lossNotFinite(let step): "no record of step \(step) has a finite loss: the run diverged; a smaller --learning-rate may help"
+    case .lossNotFinite(let step): "no loss is finite at step \(step): the run diverged; a smaller --learning-rate may help"
     case .alreadyRun: "a trainer runs once: a second run would draw the same noise again"
     case .diverged(let step): "the parameters are not finite after step \(step): a smaller --learning-rate or less noise may help"
     case .parametersDiffer(let step): "the ranks' parameters differ after step \(step): their processors or libraries disagree"

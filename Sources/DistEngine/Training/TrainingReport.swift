@@ -92,8 +92,10 @@ public struct TrainingReport: Sendable, Encodable {
 /// What a person or a file is told while a run goes on. Called on rank 0 alone.
 public protocol TrainingObserver {
   mutating func didStart(_ overview: TrainingOverview)
-  /// - Parameter epsilon: spent so far, at the steps that are logged.
-  mutating func didFinish(_ step: StepReport, epsilon: Double?)
+  /// - Parameters:
+  ///   - epsilon: spent so far, at the steps that are logged; nil without privacy.
+  ///   - isLogged: one of some twenty, or of those that `--log-every` names.
+  mutating func didFinish(_ step: StepReport, epsilon: Double?, isLogged: Bool)
   mutating func didEvaluate(step: Int, loss: Double)
   /// After the last step and what it left to be written.
   mutating func didEnd()
