@@ -23,6 +23,7 @@ run: build
 # An optimised build: numeric code is some fifty times slower without.
 test: setup
 	scripts/check-layers
+	scripts/defects --check
 	$(BUILD) --build-tests
 	swift test -c release --skip-build --skip '^ClusterTests\.'
 	scripts/cluster-test --if-possible
