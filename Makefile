@@ -23,6 +23,7 @@ run: build
 # An optimised build: numeric code is some fifty times slower without. CLUSTER_TESTS=required fails where a machine can't make hosts.
 test: setup
 	scripts/check-layers
+	scripts/defects --check
 	$(BUILD) --build-tests
 	swift test -c release --skip-build --skip '^ClusterTests\.'
 	scripts/cluster-test $(if $(filter required,$(CLUSTER_TESTS)),,--if-possible)

@@ -53,7 +53,8 @@ let package = Package(
         "DistEngine", "CKernels", "TestSupport", .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "CryptoExtras", package: "swift-crypto"),
       ]),
-    .testTarget(name: "DistEngineDataTests", dependencies: ["DistEngine", "TestSupport"]),
+    .target(name: "CSyncCounter", path: "Tests/CSyncCounter"),
+    .testTarget(name: "DistEngineDataTests", dependencies: ["CSyncCounter", "DistEngine", "TestSupport"]),
     .testTarget(name: "DistEngineModelFileTests", dependencies: ["DistEngine", "TestSupport"]),
     .testTarget(name: "DistEngineTests", dependencies: ["DistEngine", "PrivacyAccounting", "TestSupport"]),
     .testTarget(

@@ -1,3 +1,4 @@
+import DistEngine
 import TestSupport
 import Testing
 
@@ -65,6 +66,29 @@ extension LaunchedProgramTests {
       for (what, deviations) in pairs { #expect(abs(deviations) < 5, "\(what): \(deviations) standard errors") }
       #expect(abs(varianceDeviations(second, expected: 1)) < 5, "the second step's noise is as large as the first's")
       #expect(Statistics.correlationDeviations(first, first) > 5, "the check finds equal noise")
+    }
+
+    /// What the noise of a seeded run has to be, from the seed alone: drawn with the key for noise, over B.
+    private func expected(seed: UInt64, count: Int) -> [Double] {
+      GaussianSource(RandomKey(seed: seed).subKey(for: .noise)).normals(step: 0, elements: 0..<count)
+    }
+
+    /// Whoever has the start model of a run without one, or has seen its batches, must not have its noise.
+    @Test func noiseIsDrawnWithTheKeyForNoise() throws {
+      let noise = try noise("--seed 5", from: start())
+      #expect(relativeDistance(noise, expected(seed: 5, count: noise.count)) < 1e-2)
+    }
+
+    /// With q = 4 in a million the draw is empty, and says so to whoever sees that its noise is missing.
+    @Test func anEmptyDrawHasItsNoise() throws {
+      let noise = try noise("--seed 5 --dataset-size 1000000", from: start())
+      #expect(relativeDistance(noise, expected(seed: 5, count: noise.count)) < 1e-3)
+    }
+
+    /// Neither what was drawn nor q times the records that there are: 2 would be, 4 is stated.
+    @Test func theSumIsDividedByTheStatedBatch() throws {
+      let noise = try noise("--seed 5 --dataset-size \(2 * Fixture.recordCount)", from: start())
+      #expect(relativeDistance(noise, expected(seed: 5, count: noise.count)) < 1e-2)
     }
 
     /// Per-layer clipping has C/√k for each of k tensors, and the same total sensitivity; hooks have the same mechanism as ghost.

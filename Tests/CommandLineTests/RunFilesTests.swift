@@ -101,6 +101,7 @@ extension LaunchedProgramTests {
       #expect(Set(report.keys) == Report.keys)
       #expect((report["epsilon"] as? String == "inf") == !hasFiniteEpsilon, "infinity is the string inf")
       #expect(report["eval_loss"] is NSNull, "null without held-out data")
+      #expect(try run.object("run.json")["reproducible"] as? Bool == options.contains("--seed"))
       let files = try run.object("privacy.json")
       for key in [
         "epsilon", "unit", "relation", "sampler", "sampling_rate", "noise_multiplier", "steps", "private", "warnings",

@@ -1,3 +1,4 @@
+import CSyncCounter
 import DistEngine
 import Foundation
 import TestSupport
@@ -95,6 +96,25 @@ import Testing
     }
     #expect(try DurableLog.lines(at: path) == ["one", "", "three é"])
     #expect(try content("log") == Array("one\n\nthree é\n".utf8))
+  }
+
+  /// The flush comes behind the whole line: the file is as long then as it is when the call returns.
+  @Test func aLineIsFlushedBeforeAppendReturns() throws {
+    let path = "\(directory.path)/log"
+    var log = try DurableLog(path: path)
+    for line in ["one", "two"] {
+      let before = sc_flushes()
+      try log.append(line)
+      #expect(sc_flushes() == before + 1)
+      #expect(try sc_bytes_at_last_flush() == Int64(content("log").count))
+    }
+  }
+
+  /// Content, then the rename: both are on the disk.
+  @Test func aFileAndItsNameAreFlushed() throws {
+    let before = sc_flushes()
+    try AtomicFile.write([1, 2, 3], to: "\(directory.path)/a")
+    #expect(sc_flushes() == before + 2)
   }
 
   @Test(arguments: [("", []), ("tor", []), ("one\ntor", ["one"]), ("one\n", ["one"]), ("\n", [""])])

@@ -54,6 +54,10 @@ package struct TokenEmbeddingGradient: LayerGradient {
   let tiedHead: TiedHead?
   package var kind: LayerGradientKind { .tokens(self) }
 
+  package init(primary: Int, tokens: UnsafeBufferPointer<Int32>, outputGradient: Matrix, tiedHead: TiedHead?) {
+    (self.primary, self.tokens, self.outputGradient, self.tiedHead) = (primary, tokens, outputGradient, tiedHead)
+  }
+
   package func sumGradient(rows: Range<Int>, into target: GradientTarget, workspace: GradientWorkspace) {
     guard let part = target.clearedPart(of: primary) else { return }
     RowKernels.scatterAdd(

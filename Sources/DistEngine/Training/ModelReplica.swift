@@ -149,6 +149,15 @@ package final class ModelReplica {
     return totals
   }
 
+  /// Parameter tensors of which a backward pass hands over no gradient, by name: none, or training them would be a pretence.
+  package func tensorsWithoutGradient() -> [String] {
+    microbatch.removeAll()
+    microbatch.append(unit: 0, ids: [0, 0])
+    let coverage = GradientCoverage(tensors: plan.layout.count)
+    transformer.lossesAndGradients(of: microbatch, into: coverage)
+    return coverage.missing(plan.layout, tiedTensor: transformer.tiedTensor)
+  }
+
   private func step(_ batch: Microbatch, _ accumulator: some GradientAccumulator) {
     accumulator.beginMicrobatch(batch)
     transformer.lossesAndGradients(of: batch, into: accumulator)

@@ -6,7 +6,7 @@ public final class Trainer {
   private let setup: TrainingSetup
   private let environment: MPIEnvironment
   private let exchange: ModelStateExchange
-  private let replica: ModelReplica
+  package let replica: ModelReplica
   private let key: RandomKey
   private let directory: RunDirectory?
   private var observer: (any TrainingObserver)?
@@ -52,6 +52,11 @@ public final class Trainer {
     try replica.team.use {
       try replica.loadParameters(
         from: setup.modelDirectory, key: key, communicator: communicator, exchange: exchange)
+      // Whatever the mode and the sharding: a sum alone doesn't show what was never added to it.
+      try communicator.agree("gradients") {
+        let missing = replica.tensorsWithoutGradient()
+        guard missing.isEmpty else { throw TrainingError.tensorsWithoutGradient(missing) }
+      }
     }
   }
 

@@ -91,11 +91,13 @@ public enum TrainingError: UserError, Equatable {
   /// A second run of one trainer would draw the first one's noise again.
   case alreadyRun
   case parametersDiffer(step: Int)
+  /// No gradient covers them: they would be in no norm, and stay as they are.
+  case tensorsWithoutGradient([String])
 
   public var exitStatus: Int32 {
     switch self {
     case .badOption, .conflictingOptions: ExitStatus.usage
-    case .parametersDiffer, .alreadyRun: ExitStatus.internalError
+    case .parametersDiffer, .alreadyRun, .tensorsWithoutGradient: ExitStatus.internalError
     default: ExitStatus.refused
     }
   }
@@ -126,6 +128,7 @@ public enum TrainingError: UserError, Equatable {
     case .lossNotFinite(let step): "no loss is finite at step \(step): the run diverged; a smaller --learning-rate may help"
     case .alreadyRun: "a trainer runs once: a second run would draw the same noise again"
     case .diverged(let step): "the parameters are not finite after step \(step): a smaller --learning-rate or less noise may help"
+    case .tensorsWithoutGradient(let names): "no gradient covers \(names.joined(separator: ", ")): they would be in no norm and never be trained"
     case .parametersDiffer(let step): "the ranks' parameters differ after step \(step): their processors or libraries disagree"
     }
   }
