@@ -29,6 +29,30 @@ struct WholeRangeTests {
     }
   }
 
+  @Test("where lattices begin and end: neighbours and other methods never contradict a bound")
+  func neighboursAgree() throws {
+    var generator = SplitMix(state: 5)
+    for _ in 0..<max(1, Self.points / 30) {
+      let (noise, rate) = (generator.logUniform(3e-3, 3e5), generator.logUniform(1e-9, 1))
+      let (steps, delta) = (Int(generator.logUniform(1, 1e9)), generator.logUniform(1e-300, 0.9))
+      let factor = 1 + generator.logUniform(1e-3, 1)
+      func bounds(_ kind: AccountantKind = .pld, _ rate: Double, _ noise: Double, _ steps: Int, _ delta: Double) throws -> EpsilonBounds {
+        let phase = try DPSGDPhase(samplingRate: rate, noiseMultiplier: noise, steps: steps)
+        return try Accounting.epsilon(of: [phase], delta: delta, accountant: kind)
+      }
+      let here = try bounds(.pld, rate, noise, steps, delta)
+      let what = "q \(rate) σ \(noise) steps \(steps) δ \(delta) factor \(factor)"
+      #expect(try #require(here.lower) <= bounds(.rdp, rate, noise, steps, delta).upper * (1 + 1e-9) + 1e-12, "\(what)")
+      for easier in [
+        try bounds(.pld, rate, noise * factor, steps, delta), try bounds(.pld, rate / factor, noise, steps, delta),
+        try bounds(.pld, rate, noise, max(1, Int(Double(steps) / factor)), delta), try bounds(.pld, rate, noise, steps, min(0.95, delta * factor)),
+      ] {
+        #expect(try #require(easier.lower) <= here.upper, "\(what)")
+        #expect(easier.upper <= here.upper * 1.01 + 0.001, "\(what)")
+      }
+    }
+  }
+
   @Test("q = 1 agrees with the closed form in exact terms at the ends", arguments: [1e-150, 1e-12, 1e-3, 1, 1e3, 1e12])
   func fullBatch(noise: Double) throws {
     for delta in [1e-300, 1e-9, 0.5] {

@@ -7,9 +7,10 @@ import Foundation
 package struct AnalyticGaussian {
   package let mu: Double
 
-  /// Bound on the relative error that rounding leaves in ε, far above what the tests see.
-  var relativeError: Double {
-    mu < Self.smallMu ? Self.smallMu : max(1e-10, 1e-12 / mu)
+  /// Bound on the error that rounding, and for small μ a series, leave in `epsilon`, far above what the tests see. A relative error η of δ
+  /// is one of η·δ/|δ′| ≤ ημ in ε.
+  func error(at epsilon: Double) -> Double {
+    (mu < Self.smallMu ? Self.smallMu : max(1e-10, 1e-12 / mu)) * (epsilon + mu)
   }
 
   /// Below, the two terms of δ agree in too many digits.

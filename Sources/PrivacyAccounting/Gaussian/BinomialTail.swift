@@ -4,9 +4,20 @@ import Foundation
 struct BinomialTail {
   let trials: Double
   let probability: Double
+  /// 1 − probability, kept apart: from the mirrored variable's it could not be had to all digits.
+  let complement: Double
+
+  /// Of the steps of `phase` in which a unit takes part.
+  init(_ phase: DPSGDPhase) {
+    self.init(trials: Double(phase.steps), probability: phase.samplingRate, complement: 1 - phase.samplingRate)
+  }
+
+  init(trials: Double, probability: Double, complement: Double) {
+    (self.trials, self.probability, self.complement) = (trials, probability, complement)
+  }
 
   var mean: Double { trials * probability }
-  var deviation: Double { (mean * (1 - probability)).squareRoot() }
+  var deviation: Double { (mean * complement).squareRoot() }
 
   /// log P(K = k), by Loader's saddle-point form (Loader 2000, "Fast and accurate computation of binomial probabilities"):
   /// its error is that of the deviance, not of n log n.
@@ -15,7 +26,7 @@ struct BinomialTail {
     if k == trials { return trials * log(probability) }
     let rest = trials - k
     return Self.stirlingError(trials) - Self.stirlingError(k) - Self.stirlingError(rest)
-      - Self.deviance(k, mean) - Self.deviance(rest, trials * (1 - probability))
+      - Self.deviance(k, mean) - Self.deviance(rest, trials * complement)
       + 0.5 * (log(trials / rest) - log(2 * Double.pi * k))
   }
 
@@ -34,7 +45,7 @@ struct BinomialTail {
     guard k <= trials else { return -.infinity }
     guard k > mean else {
       // P(K < k) is the mirrored variable's upper tail.
-      let below = BinomialTail(trials: trials, probability: 1 - probability).logUpper(atLeast: trials - k + 1)
+      let below = BinomialTail(trials: trials, probability: complement, complement: probability).logUpper(atLeast: trials - k + 1)
       let complement = below < 0 ? log1p(-exp(below)) : -.infinity
       return max(complement, logLower(atLeast: min(trials, mean.rounded(.down) + 1)))
     }
@@ -47,7 +58,7 @@ struct BinomialTail {
 
   /// P(K = k + 1)/P(K = k).
   private func successiveRatio(_ k: Double) -> Double {
-    (trials - k) / (k + 1) * (probability / (1 - probability))
+    (trials - k) / (k + 1) * (probability / complement)
   }
 
   /// log n! − log(√(2πn)(n/e)^n).

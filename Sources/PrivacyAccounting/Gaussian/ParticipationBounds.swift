@@ -32,11 +32,11 @@ struct ParticipationBounds {
   init(_ composition: GaussianComposition, delta: Double) {
     let phases = composition.sampled.sorted { Self.weight($0) < Self.weight($1) }
     let main = phases.last!
-    tail = BinomialTail(trials: Double(main.steps), probability: main.samplingRate)
+    tail = BinomialTail(main)
     noiseMultiplier = main.noiseMultiplier
     let logShare = log(delta) - log(100 * Double(phases.count))
     otherSquaredMu = phases.dropLast().reduce(composition.fullBatchSquaredMu) { sum, phase in
-      let tail = BinomialTail(trials: Double(phase.steps), probability: phase.samplingRate)
+      let tail = BinomialTail(phase)
       return sum + Self.quantile(of: tail, logProbability: logShare) / phase.noiseMultiplier / phase.noiseMultiplier
     }
     otherTail = phases.count > 1 ? delta / 100 : 0
@@ -80,6 +80,8 @@ struct ParticipationBounds {
   /// At least δ(ε).
   func upperDelta(epsilon: Double) -> Double {
     // Σ P(K = k) g(k) with g rising: g(k₀) + Σ (g(kᵢ) − g(kᵢ₋₁)) P(K > kᵢ₋₁), cells rounded up.
+    // What rounding does to ε/μ − μ/2 where μ is huge is far less than a part in 10¹² of ε does.
+    let epsilon = epsilon * (1 - 1e-12)
     func delta(_ count: Double) -> Double { exp(gaussian(count).logDelta(epsilon: epsilon)) * (1 + 1e-6) }
     var before = delta(counts[0])
     var sum = before
@@ -137,7 +139,7 @@ struct ParticipationBounds {
     // From the mass at probability k/n, where the deviance vanishes.
     guard count < tail.trials else { return 0 }
     let rate = count / tail.trials
-    let mass = BinomialTail(trials: tail.trials, probability: rate).logMass(count)
+    let mass = BinomialTail(trials: tail.trials, probability: rate, complement: 1 - rate).logMass(count)
     return (mass - count * log(rate) - (tail.trials - count) * log1p(-rate)) * (1 + 1e-12) + 1e-9
   }
 }

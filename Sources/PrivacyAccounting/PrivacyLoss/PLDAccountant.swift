@@ -31,9 +31,10 @@ public struct PLDAccountant: PrivacyAccountant {
     guard !composition.hasUnprotectedRelease else { return .unprotected }
     guard !composition.sampled.isEmpty else {
       let exact = fullBatch.epsilon(delta: delta)
-      let error = fullBatch.relativeError
-      return EpsilonBounds(
-        upper: exact * (1 + error), lower: exact < .infinity ? exact * (1 - error) : .greatestFiniteMagnitude)
+      guard exact < .infinity else { return EpsilonBounds(upper: .infinity, lower: .greatestFiniteMagnitude) }
+      // Where δ(0) is below δ, ε is 0 without an error.
+      let error = exact > 0 ? fullBatch.error(at: exact) : 0
+      return EpsilonBounds(upper: exact + error, lower: max(0, exact - error))
     }
     if composition.suitsLattices, delta > Self.smallestLatticeDelta {
       let bounds = PrivacyLossProfile(composition, gap: gap).epsilon(delta: delta)
@@ -71,10 +72,10 @@ public struct PLDAccountant: PrivacyAccountant {
       return epsilon < .infinity ? .unprotected : DeltaBounds(upper: composition.hasUnprotectedRelease ? 1 : 0)
     }
     guard !composition.sampled.isEmpty else {
-      let error = fullBatch.relativeError
+      let error = fullBatch.error(at: epsilon)
       return DeltaBounds(
-        upper: min(1, exp(fullBatch.logDelta(epsilon: epsilon * (1 - error)))),
-        lower: exp(fullBatch.logDelta(epsilon: epsilon * (1 + error))))
+        upper: min(1, exp(fullBatch.logDelta(epsilon: epsilon - error))),
+        lower: exp(fullBatch.logDelta(epsilon: epsilon + error)))
     }
     if composition.suitsLattices, scale ?? 1 > Self.smallestLatticeDelta {
       return PrivacyLossProfile(composition, gap: gap).delta(epsilon: epsilon, scale: scale)
