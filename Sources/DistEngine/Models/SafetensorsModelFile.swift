@@ -138,6 +138,7 @@ package enum ModelFile {
     var names: Set<String> = []
     for value in fields.values {
       guard let name = value.string else { throw .malformedIndex(path: path, reason: "weight_map: must be names of files") }
+      guard name.utf8.count <= 255 else { throw .malformedIndex(path: path, reason: "weight_map: a name longer than 255 bytes") }
       names.insert(name)
     }
     let sorted = names.sorted()
