@@ -114,7 +114,9 @@ package enum SafetensorsHeader {
   private static func tensor(_ name: String, _ entry: Entry, path: String) throws(SafetensorsError) -> Safetensors.Tensor {
     func malformed(_ reason: String) -> SafetensorsError { .malformedTensor(path: path, tensor: name, reason: reason) }
 
-    guard entry.dtype.utf8.count <= 16, let elementSize = Safetensors.elementSizes[entry.dtype] else { throw malformed("unknown element type \(entry.dtype.quotable)") }
+    guard entry.dtype.utf8.count <= 16, let elementSize = Safetensors.elementSizes[entry.dtype] else {
+      throw malformed("unknown element type \(entry.dtype.quotable)")
+    }
     guard entry.data_offsets.count == 2, let begin = entry.data_offsets.first, let end = entry.data_offsets.last,
       0 <= begin, begin <= end
     else { throw malformed("data_offsets \(entry.data_offsets.quotable) are not a range") }

@@ -143,7 +143,9 @@ package enum ModelFile {
     }
     let sorted = names.sorted()
     // The system takes a name up to its first NUL: another file.
-    let isOutside = { (name: String) in ["", ".", ".."].contains(name) || name.utf8.contains { $0 < 0x20 || $0 == 0x2F || $0 == 0x7F } }
+    let isOutside = { (name: String) in
+      ["", ".", ".."].contains(name) || name.utf8.contains { $0 < 0x20 || $0 == 0x2F || $0 == 0x7F }
+    }
     if let outside = sorted.first(where: isOutside) {
       throw .malformedIndex(path: path, reason: "\"\(outside.quotable)\" is not a file of the directory")
     }

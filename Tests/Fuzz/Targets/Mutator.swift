@@ -6,7 +6,8 @@ public struct Mutator<Random: RandomNumberGenerator> {
   private let words: [[UInt8]] = {
     let texts = [
       "{\"", "\":", "\"", "[", "]", "{", "}", ",", ":", "null", "true", "-0", "1e308", "1e999", "9223372036854775807",
-      "18446744073709551616", "-1", "0x1p-3", "nan", "inf", "\\u0000", "\\u001b", "\\ud800", "\\n", "\"\"", "\n", "\r\n", "\r", "\t", "\0",
+      "18446744073709551616", "-1", "0x1p-3", "nan", "inf", "\\u0000", "\\u001b", "\\ud800", "\\n", "\"\"", "\n", "\r\n", "\r",
+      "\t", "\0",
       "\u{FEFF}", "\u{301}", "\u{2028}", "text", "\"text\":\"", "\"shape\":[", "\"data_offsets\":[0,8]", "../",
       "version https://git-lfs.github.com/spec/",
     ]

@@ -39,7 +39,8 @@ enum SafetensorsProperties {
       end = tensor.byteRange.upperBound
       let elements = tensor.shape.reduce(1.0) { $0 * Double($1) }
       try require(elements >= 0 && elements == Double(tensor.count), "\(tensor.count) elements of shape \(tensor.shape)")
-      let (size, rest) = tensor.count == 0 ? (0, tensor.byteRange.count) : tensor.byteRange.count.quotientAndRemainder(dividingBy: tensor.count)
+      let (size, rest) =
+        tensor.count == 0 ? (0, tensor.byteRange.count) : tensor.byteRange.count.quotientAndRemainder(dividingBy: tensor.count)
       try require(rest == 0 && [0, 1, 2, 4, 8].contains(size), "\(tensor.byteRange.count) bytes for \(tensor.count) elements")
     }
     try require(end == dataBytes, "bytes that belong to no tensor")
