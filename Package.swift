@@ -60,6 +60,8 @@ let package = Package(
     .testTarget(
       name: "CommandLineTests", dependencies: ["DistEngine", "PrivacyAccounting", "TestSupport", .product(name: "Crypto", package: "swift-crypto")]),
     .testTarget(name: "ClusterTests", dependencies: ["DistEngine", "TestSupport"]),
+    .target(name: "FuzzTargets", dependencies: ["DistEngine", "PrivacyAccounting"], path: "Tests/Fuzz/Targets"),
+    .testTarget(name: "FuzzTests", dependencies: ["DistEngine", "FuzzTargets", "TestSupport"]),
 
     // Benchmarks: how each figure of docs/performance.md is made.
     .executableTarget(name: "kernel-benchmarks", dependencies: ["CKernels", "DistEngine"], path: "Benchmarks/kernels"),
@@ -72,3 +74,8 @@ let package = Package(
   ],
   swiftLanguageModes: [.v6]
 )
+
+// libFuzzer over the same properties: needs its runtime, and instrumentation all through. See scripts/fuzz.
+if Context.environment["DP_MPIRUN_FUZZ"] != nil {
+  package.targets.append(.executableTarget(name: "fuzz-inputs", dependencies: ["FuzzTargets"], path: "Tests/Fuzz/Driver"))
+}

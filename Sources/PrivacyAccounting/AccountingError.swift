@@ -42,7 +42,7 @@ public enum AccountingError: Error, Equatable, Sendable, CustomStringConvertible
     case .invalidEpsilon(let value):
       "epsilon \(value) is not a positive number that can be aimed at; a usual choice is between 0.1 and 10"
     case .malformedPhase(let text):
-      "phase '\(text)' is not 'sampling-rate:noise-multiplier:steps', as in '0.01:1.1:5000'"
+      "phase \(Self.quoted(text)) is not 'sampling-rate:noise-multiplier:steps', as in '0.01:1.1:5000'"
     case .unknownAccountant(let name):
       "accountant '\(name)' is not known; there are pld (alias prv), rdp and gdp"
     case .invalidGap(let value):
@@ -64,5 +64,16 @@ public enum AccountingError: Error, Equatable, Sendable, CustomStringConvertible
       "with the whole data set as the batch, epsilon \(epsilon) at delta \(delta) needs more noise a unit than "
         + "\(ratio); raise the target, lower the steps or tolerate more noise"
     }
+  }
+
+  /// Text of the command line within single quotes: some of it, control characters escaped.
+  private static func quoted(_ text: String) -> String {
+    let shown = text.unicodeScalars.prefix(80).map { scalar in
+      switch scalar.properties.generalCategory {
+      case .control, .format, .lineSeparator, .paragraphSeparator: "\\u{\(String(scalar.value, radix: 16))}"
+      default: String(scalar)
+      }
+    }
+    return "'\(shown.joined())\(text.unicodeScalars.count > shown.count ? "…" : "")'"
   }
 }

@@ -18,7 +18,7 @@ struct DelimitedRecords {
     var cursor = Cursor(buffer: buffer, position: start)
     guard !cursor.isAtEnd else { return }
     let columns = try header(&cursor)
-    guard let place = columns.firstIndex(of: column) else {
+    guard let place = columns.firstIndex(of: Array(column.utf8)) else {
       throw .missingColumn(path: path, column: column, count: columns.count)
     }
     try checkUnique(columns)
@@ -46,22 +46,24 @@ struct DelimitedRecords {
 
   /// A name that two columns have is refused; columns without a name are not asked for one. Only the name that was asked for is said: a
   /// file without a header has a record in its place.
-  private func checkUnique(_ columns: [String]) throws(DataError) {
-    var places: [String: Int] = [:]
+  private func checkUnique(_ columns: [[UInt8]]) throws(DataError) {
+    let own = Array(column.utf8)
+    var places: [[UInt8]: Int] = [:]
     for (place, name) in columns.enumerated() where !name.isEmpty {
       guard let first = places.updateValue(place, forKey: name) else { continue }
       throw .malformedLine(
         path: path, line: 1,
-        reason: "columns \(first + 1) and \(place + 1) have the same name" + (name == column ? ", \"\(name)\"" : "")
+        reason: "columns \(first + 1) and \(place + 1) have the same name" + (name == own ? ", \"\(column)\"" : "")
           + ": names must differ")
     }
   }
 
-  private func header(_ cursor: inout Cursor) throws(DataError) -> [String] {
-    var columns: [String] = []
+  private func header(_ cursor: inout Cursor) throws(DataError) -> [[UInt8]] {
+    // Bytes: as text, two names may be the same and not be written alike, which takes long to find.
+    var columns: [[UInt8]] = []
     while true {
       let field = try field(&cursor, to: 0)
-      columns.append(String(decoding: cursor.buffer[..<field.length], as: UTF8.self))
+      columns.append(Array(cursor.buffer[..<field.length]))
       if field.endsRow { return columns }
     }
   }

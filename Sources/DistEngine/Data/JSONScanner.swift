@@ -39,6 +39,9 @@ struct JSONScanner {
   /// Arrays and objects within each other: what no file of ours needs, and no stack minds.
   static let deepest = 128
 
+  /// Bytes of a key that isn't ASCII. To compare it Swift normalises it, which takes the square of the accents that a character has.
+  static let longestKey = 256
+
   private let bytes: UnsafeBufferPointer<UInt8>
   private var position = 0
 
@@ -130,6 +133,9 @@ struct JSONScanner {
       guard next == UInt8(ascii: "\"") else { throw fault("a key in double quotes is expected") }
       let start = position
       let key = try string()
+      guard key.utf8.count <= Self.longestKey || key.utf8.allSatisfy({ $0 < 0x80 }) else {
+        throw fault("a key of more than \(Self.longestKey) bytes that are not all ASCII", at: start)
+      }
       skipSpace()
       guard take(":") else { throw fault("a colon is expected") }
       guard fields.updateValue(try value(depth: depth), forKey: key) == nil else {

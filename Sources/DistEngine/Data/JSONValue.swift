@@ -27,7 +27,7 @@ enum JSONValue: Encodable, Hashable, CustomStringConvertible {
     case .boolean(let value): "\(value)"
     case .integer(let value): "\(value)"
     case .number(let value): "\(value)"
-    case .string(let value): "\"\(value.count <= 80 ? value : "\(value.prefix(80))…")\""
+    case .string(let value): "\"\(value.quotable)\""
     case .array: "[…]"
     case .object: "{…}"
     }

@@ -72,7 +72,7 @@ public struct AgreedFailure: UserError, Equatable {
 extension Error {
   /// What the person sees: one line, whatever the error.
   package var oneLine: String {
-    "\(self)".split(whereSeparator: \.isNewline).joined(separator: "; ")
+    "\(self)".split(whereSeparator: \.isNewline).joined(separator: "; ").withoutControls
   }
 
   /// The program's exit status for this error: a ``UserError``'s own, else 70.

@@ -100,7 +100,7 @@ private struct Settings {
 
   func require(_ key: String, oneOf supported: [String], default absent: String?) throws(ModelConfigurationError) {
     guard let value = self[key] ?? absent.map(JSONValue.string) else { throw .missing(key: key) }
-    guard case .string(let string) = value, supported.contains(string) else {
+    guard case .string(let string) = value, supported.contains(where: { $0.utf8.elementsEqual(string.utf8) }) else {
       throw .unsupported(key: key, value: "\(value)", supported: supported.map { "\"\($0)\"" }.joined(separator: " or "))
     }
   }

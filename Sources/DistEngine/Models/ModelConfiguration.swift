@@ -111,7 +111,7 @@ public enum ModelConfigurationError: UserError, Equatable {
     case .unsupported(let key, let value, let supported): "\(key) \(value) is not supported: must be \(supported)"
     case .notJSON(let reason): "not a JSON object: \(reason)"
     case .unknownPreset(let name):
-      "no model \"\(name)\": neither a directory nor a preset (\(ModelPreset.allCases.map(\.rawValue).joined(separator: ", ")))"
+      "no model \"\(name.quotable)\": neither a directory nor a preset (\(ModelPreset.allCases.map(\.rawValue).joined(separator: ", ")))"
     case .inFile(let path, let error): "\(path): \(error)"
     }
   }

@@ -54,13 +54,13 @@ public enum SafetensorsError: UserError, Equatable {
     case .headerTooLong(let path, let length):
       "\(path): not a safetensors file: a header of \(length) bytes (at most \(Safetensors.longestHeader))"
     case .malformedHeader(let path, let reason): "\(path): not a safetensors file: \(reason)"
-    case .malformedTensor(let path, let tensor, let reason): "\(path): tensor \(tensor): \(reason)"
+    case .malformedTensor(let path, let tensor, let reason): "\(path): tensor \(tensor.quotable): \(reason)"
     case .truncatedData(let path, let tensor, let end, let dataBytes):
-      "\(path): truncated: tensor \(tensor) ends at byte \(end) of the data, which has \(dataBytes)"
+      "\(path): truncated: tensor \(tensor.quotable) ends at byte \(end) of the data, which has \(dataBytes)"
     case .unclaimedBytes(let path, let count): "\(path): \(count) bytes after the last tensor belong to none"
     case .unsupportedElementType(let path, let tensor, let elementType):
-      "\(path): tensor \(tensor) is stored as \(elementType): must be F32, F16, BF16 or F64"
-    case .changedWhileRead(let path, let tensor): "\(path): tensor \(tensor) could not be read whole: the file changed"
+      "\(path): tensor \(tensor.quotable) is stored as \(elementType.quotable): must be F32, F16, BF16 or F64"
+    case .changedWhileRead(let path, let tensor): "\(path): tensor \(tensor.quotable) could not be read whole: the file changed"
     }
   }
 }

@@ -98,24 +98,12 @@ package final class SafetensorsFile: Sendable {
 
   /// The header's JSON. `size` is the file's.
   private static func readHeader(of file: Int32, path: String, size: Int) throws -> [UInt8] {
-    guard size >= 8 else { throw SafetensorsError.truncatedHeader(path: path, bytes: size, needed: 8) }
-    var length: UInt64 = 0
-    guard pread(file, &length, 8, 0) == 8 else { throw FileError(path: path, action: "read") }
-    length = UInt64(littleEndian: length)
-    if length == UInt64(littleEndian: 0x206e_6f69_7372_6576) {  // "version "
-      var start = [UInt8](repeating: 0, count: min(size, 64))
-      guard pread(file, &start, start.count, 0) == start.count else { throw FileError(path: path, action: "read") }
-      if FileBytes.isLargeFilePointer(start) {
-        throw SafetensorsError.malformedHeader(path: path, reason: FileBytes.largeFilePointerReason)
-      }
-    }
-    guard length <= Safetensors.longestHeader else { throw SafetensorsError.headerTooLong(path: path, length: length) }
-    guard size - 8 >= Int(length) else {
-      throw SafetensorsError.truncatedHeader(path: path, bytes: size, needed: 8 + Int(length))
-    }
-    var header = [UInt8](repeating: 0, count: Int(length))
+    var start = [UInt8](repeating: 0, count: min(size, SafetensorsHeader.startBytes))
+    guard pread(file, &start, start.count, 0) == start.count else { throw FileError(path: path, action: "read") }
+    let length = try SafetensorsHeader.length(start: start, size: size, path: path)
+    var header = [UInt8](repeating: 0, count: length)
     let count = header.withUnsafeMutableBytes { pread(file, $0.baseAddress, $0.count, 8) }
-    guard count == Int(length) else { throw FileError(path: path, action: "read") }
+    guard count == length else { throw FileError(path: path, action: "read") }
     return header
   }
 }

@@ -1,5 +1,5 @@
 /// The JSON in front of a safetensors file's data.
-enum SafetensorsHeader {
+package enum SafetensorsHeader {
   private struct Entry {
     let dtype: String
     let shape: [Int]
@@ -8,10 +8,10 @@ enum SafetensorsHeader {
     init(_ value: JSONValue, name: String, path: String) throws(SafetensorsError) {
       func field<T>(_ key: String, _ expected: String, _ read: (JSONValue) -> T?) throws(SafetensorsError) -> T {
         guard let found = value.object?[key] else {
-          throw .malformedHeader(path: path, reason: "its header is malformed: \(name).\(key): missing")
+          throw .malformedHeader(path: path, reason: "its header is malformed: \(name.quotable).\(key): missing")
         }
         guard let result = read(found) else {
-          throw .malformedHeader(path: path, reason: "its header is malformed: \(name).\(key): must be \(expected)")
+          throw .malformedHeader(path: path, reason: "its header is malformed: \(name.quotable).\(key): must be \(expected)")
         }
         return result
       }
@@ -31,7 +31,8 @@ enum SafetensorsHeader {
     var metadata: [String: String] = [:]
 
     init(_ value: JSONValue, path: String) throws(SafetensorsError) {
-      for (key, value) in value.object ?? [:] {
+      // In the order of names, so that all ranks refuse a file for the same reason.
+      for (key, value) in (value.object ?? [:]).sorted(by: { $0.key < $1.key }) {
         guard key == "__metadata__" else {
           entries[key] = try Entry(value, name: key, path: path)
           continue
@@ -43,7 +44,7 @@ enum SafetensorsHeader {
         }
         for (name, value) in fields.sorted(by: { $0.key < $1.key }) {
           guard let text = value.string else {
-            throw .malformedHeader(path: path, reason: "its header is malformed: __metadata__.\(name): must be a string")
+            throw .malformedHeader(path: path, reason: "its header is malformed: __metadata__.\(name.quotable): must be a string")
           }
           metadata[name] = text
         }
@@ -51,10 +52,29 @@ enum SafetensorsHeader {
     }
   }
 
+  /// Bytes of a file's beginning that ``length(start:size:path:)`` looks at.
+  package static let startBytes = 64
+
+  /// Length of the JSON, of a file of `size` bytes that has room for it.
+  ///
+  /// - Parameter start: the file's first ``startBytes`` bytes, or all of a shorter one.
+  package static func length(start: some Collection<UInt8>, size: Int, path: String) throws(SafetensorsError) -> Int {
+    guard size >= 8, start.count >= 8 else { throw .truncatedHeader(path: path, bytes: size, needed: 8) }
+    if FileBytes.isLargeFilePointer(start) {
+      throw .malformedHeader(path: path, reason: FileBytes.largeFilePointerReason)
+    }
+    let length = start.prefix(8).reversed().reduce(0 as UInt64) { $0 << 8 | UInt64($1) }
+    guard length <= Safetensors.longestHeader else { throw .headerTooLong(path: path, length: length) }
+    guard size - 8 >= Int(length) else {
+      throw .truncatedHeader(path: path, bytes: size, needed: 8 + Int(length))
+    }
+    return Int(length)
+  }
+
   /// Tensors in the order of their bytes, and the metadata.
   ///
   /// - Parameter dataBytes: length of the data part as the file has it.
-  static func parse(
+  package static func parse(
     _ json: [UInt8], dataBytes: Int, path: String
   ) throws(SafetensorsError) -> (tensors: [Safetensors.Tensor], metadata: [String: String]) {
     guard json.first == UInt8(ascii: "{") else {
@@ -70,7 +90,7 @@ enum SafetensorsHeader {
     }
     let header = try Header(value, path: path)
     var tensors: [Safetensors.Tensor] = []
-    for (name, entry) in header.entries { tensors.append(try tensor(name, entry, path: path)) }
+    for (name, entry) in header.entries.sorted(by: { $0.key < $1.key }) { tensors.append(try tensor(name, entry, path: path)) }
     // Empty tensors share their place with their neighbour: shorter first, then by name.
     tensors.sort {
       ($0.byteRange.lowerBound, $0.byteRange.upperBound, $0.name) < ($1.byteRange.lowerBound, $1.byteRange.upperBound, $1.name)
@@ -94,18 +114,20 @@ enum SafetensorsHeader {
   private static func tensor(_ name: String, _ entry: Entry, path: String) throws(SafetensorsError) -> Safetensors.Tensor {
     func malformed(_ reason: String) -> SafetensorsError { .malformedTensor(path: path, tensor: name, reason: reason) }
 
-    guard let elementSize = Safetensors.elementSizes[entry.dtype] else { throw malformed("unknown element type \(entry.dtype)") }
+    guard entry.dtype.utf8.count <= 16, let elementSize = Safetensors.elementSizes[entry.dtype] else {
+      throw malformed("unknown element type \(entry.dtype.quotable)")
+    }
     guard entry.data_offsets.count == 2, let begin = entry.data_offsets.first, let end = entry.data_offsets.last,
       0 <= begin, begin <= end
-    else { throw malformed("data_offsets \(entry.data_offsets) are not a range") }
+    else { throw malformed("data_offsets \(entry.data_offsets.quotable) are not a range") }
     var bytes = elementSize
     for size in entry.shape {
       let (product, overflow) = bytes.multipliedReportingOverflow(by: size)
-      guard size >= 0, !overflow else { throw malformed("impossible shape \(entry.shape)") }
+      guard size >= 0, !overflow else { throw malformed("impossible shape \(entry.shape.quotable)") }
       bytes = product
     }
     guard end - begin == bytes else {
-      throw malformed("\(end - begin) bytes where \(entry.dtype) \(entry.shape) needs \(bytes)")
+      throw malformed("\(end - begin) bytes where \(entry.dtype) \(entry.shape.quotable) needs \(bytes)")
     }
     return Safetensors.Tensor(name: name, elementType: entry.dtype, shape: entry.shape, byteRange: begin..<end)
   }

@@ -123,26 +123,33 @@ package enum ModelFile {
       throw ModelFileError.noWeights(directory: directory, others: otherWeights(directory: directory))
     }
 
-    let map: [String: String]
-    let bytes = try FileBytes.read(index)
-    do {
-      guard let fields = try JSONScanner.parse(file: bytes).object?["weight_map"]?.object else {
-        throw ModelFileError.malformedIndex(path: index, reason: "must be an object that has a weight_map")
-      }
-      map = try fields.mapValues { value in
-        guard let name = value.string else {
-          throw ModelFileError.malformedIndex(path: index, reason: "weight_map: must be names of files")
-        }
-        return name
-      }
-    } catch let fault as JSONFault {
-      throw ModelFileError.malformedIndex(path: index, reason: fault.described(in: bytes))
+    return try weightNames(inIndex: FileBytes.read(index), path: index).map { "\(directory)/\($0)" }
+  }
+
+  /// The files that an index names, each once, in the order of their names.
+  package static func weightNames(inIndex bytes: [UInt8], path: String) throws(ModelFileError) -> [String] {
+    let value: JSONValue
+    do { value = try JSONScanner.parse(file: bytes) } catch {
+      throw .malformedIndex(path: path, reason: error.described(in: bytes))
     }
-    let names = Set(map.values).sorted()
-    if let outside = names.first(where: { $0.contains("/") }) {
-      throw ModelFileError.malformedIndex(path: index, reason: "\"\(outside)\" is not a file of the directory")
+    guard let fields = value.object?["weight_map"]?.object else {
+      throw .malformedIndex(path: path, reason: "must be an object that has a weight_map")
     }
-    return names.map { "\(directory)/\($0)" }
+    var names: Set<String> = []
+    for value in fields.values {
+      guard let name = value.string else { throw .malformedIndex(path: path, reason: "weight_map: must be names of files") }
+      guard name.utf8.count <= 255 else { throw .malformedIndex(path: path, reason: "weight_map: a name longer than 255 bytes") }
+      names.insert(name)
+    }
+    let sorted = names.sorted()
+    // The system takes a name up to its first NUL: another file.
+    let isOutside = { (name: String) in
+      ["", ".", ".."].contains(name) || name.utf8.contains { $0 < 0x20 || $0 == 0x2F || $0 == 0x7F }
+    }
+    if let outside = sorted.first(where: isOutside) {
+      throw .malformedIndex(path: path, reason: "\"\(outside.quotable)\" is not a file of the directory")
+    }
+    return sorted
   }
 
   /// Weights in forms that aren't read here.
@@ -215,15 +222,15 @@ public enum ModelFileError: UserError, Equatable {
           : " but \(others.prefix(3).joined(separator: ", ")), which is not read here: save_pretrained of transformers writes safetensors")
     case .malformedIndex(let path, let reason): "\(path): \(reason)"
     case .missing(let directory, let tensor, let shape, let others):
-      "\(directory): tensor \(tensor) \(shape) is missing\(Self.and(others))"
+      "\(directory): tensor \(tensor.quotable) \(shape.quotable) is missing\(Self.and(others))"
     case .misshapen(let path, let tensor, let found, let expected):
-      "\(path): tensor \(tensor) has shape \(found): config.json makes it \(expected)"
+      "\(path): tensor \(tensor.quotable) has shape \(found.quotable): config.json makes it \(expected)"
     case .unknown(let path, let tensor, let shape, let others):
-      "\(path): tensor \(tensor) \(shape) is no part of the model that config.json describes\(Self.and(others))"
-    case .storedTwice(let path, let tensor): "\(path): tensor \(tensor) is stored twice"
+      "\(path): tensor \(tensor.quotable) \(shape.quotable) is no part of the model that config.json describes\(Self.and(others))"
+    case .storedTwice(let path, let tensor): "\(path): tensor \(tensor.quotable) is stored twice"
     case .tiedHeadDiffers(let path, let tensor):
-      "\(path): tensor \(tensor) differs from the token embedding that config.json ties it to"
-    case .notFinite(let path, let tensor): "\(path): tensor \(tensor) has values that are not finite"
+      "\(path): tensor \(tensor.quotable) differs from the token embedding that config.json ties it to"
+    case .notFinite(let path, let tensor): "\(path): tensor \(tensor.quotable) has values that are not finite"
     }
   }
 
