@@ -7,7 +7,7 @@ private final class Meddler: TrainingObserver {
   var stepDone: (Int) -> Void = { _ in }
 
   func didStart(_ overview: TrainingOverview) { start() }
-  func didFinish(_ step: StepReport, epsilon: Double?) { stepDone(step.step) }
+  func didFinish(_ step: StepReport, epsilon: Double?, isLogged: Bool) { stepDone(step.step) }
   func didEvaluate(step: Int, loss: Double) {}
   func didEnd() {}
 }
