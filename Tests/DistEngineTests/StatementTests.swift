@@ -87,7 +87,7 @@ import Testing
   }
 
   @Test func aStatementBeforeTheFirstStepSaysThatItIs() throws {
-    let statement = try PrivacyStatement(setup(), steps: 20, isFinal: false)
+    let statement = try PrivacyStatement(setup(), steps: 20).ofUnfinishedRun()
     #expect(statement.warnings.contains { $0.contains("before the first step") })
   }
 

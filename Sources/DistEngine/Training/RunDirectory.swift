@@ -96,12 +96,14 @@ package final class RunDirectory {
     metrics = nil
     try write(statement, to: "privacy.json")
     try AtomicFile.makeDirectory(model)
-    try write(statement, to: "model/privacy.json")
+    try write(statement, to: "model/privacy.json", isForRelease: true)
     try ModelFile.write(directory: model, configuration: setup.model, parameters: UnsafeBufferPointer(replica.parameters))
   }
 
-  private func write(_ value: some Encodable, to name: String) throws {
-    try AtomicFile.write(JSONEncoder.files.encode(value) + [UInt8(ascii: "\n")], to: "\(path)/\(name)", permissions: 0o600)
+  /// - Parameter isForRelease: readable as the user's files are; all others are the operator's alone.
+  private func write(_ value: some Encodable, to name: String, isForRelease: Bool = false) throws {
+    let bytes = try JSONEncoder.files.encode(value) + [UInt8(ascii: "\n")]
+    try AtomicFile.write(bytes, to: "\(path)/\(name)", permissions: isForRelease ? 0o666 : 0o600)
   }
 }
 
