@@ -79,7 +79,7 @@ package struct PrivacyStatement: Encodable, Sendable {
   }
 
   /// The statement as it is written before the first step, of all that a run may spend.
-  func ofUnfinishedRun() -> PrivacyStatement {
+  package func ofUnfinishedRun() -> PrivacyStatement {
     var statement = self
     statement.warnings.append("written before the first step: epsilon and steps are what the whole run may spend; the ledger has what it did")
     return statement
