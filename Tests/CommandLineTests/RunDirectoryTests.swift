@@ -74,6 +74,7 @@ extension LaunchedProgramTests {
       let expected: [String: String] = [
         "": "755", "run": "700", "run/run.json": "600", "run/privacy.json": "600", "run/metrics.jsonl": "600", "run/checkpoints": "700",
         "run/checkpoints/ledger.jsonl": "600", "run/model": "755", "run/model/model.safetensors": "644", "run/model/config.json": "644",
+        "run/model/privacy.json": "644",
       ]
       #expect(modes == expected)
     }

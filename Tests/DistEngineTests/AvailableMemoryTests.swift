@@ -85,3 +85,12 @@ import Testing
     #expect(memory.limit == "MemAvailable" || memory.limit.hasPrefix("/"))
   }
 }
+
+@Suite struct SystemFileTests {
+  /// /proc/self/smaps is many pages long; its last mapping is the kernel's.
+  @Test func filesWithoutASizeAreReadToTheirEnd() throws {
+    let text = try #require(SystemFile.text("/proc/self/smaps"))
+    #expect(text.utf8.count > 1 << 13 && text.contains("[stack]"))
+    #expect(SystemFile.text("/proc/self/no such file") == nil)
+  }
+}

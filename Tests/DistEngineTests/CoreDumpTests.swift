@@ -6,7 +6,7 @@ import Testing
   /// The flags of the mapping that holds an address (proc(5), smaps).
   private func flags(of address: UInt) throws -> [Substring] {
     var isHere = false
-    for line in try String(contentsOfFile: "/proc/self/smaps", encoding: .utf8).split(separator: "\n") {
+    for line in try #require(SystemFile.text("/proc/self/smaps")).split(separator: "\n") {
       let bounds = line.prefix { $0 != " " }.split(separator: "-").compactMap { UInt($0, radix: 16) }
       if bounds.count == 2 { isHere = (bounds[0]..<bounds[1]).contains(address) }
       if isHere, line.hasPrefix("VmFlags:") { return line.dropFirst(8).split(separator: " ") }

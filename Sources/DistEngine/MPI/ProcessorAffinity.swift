@@ -10,7 +10,7 @@ public enum ProcessorAffinity {
   /// The cores in the affinity mask, by number: at least one.
   package static var cores: [Int] {
     // Glibc hides sched_getaffinity from Swift; the kernel shows the same mask as text.
-    let status = (try? String(contentsOfFile: "/proc/thread-self/status", encoding: .utf8)) ?? ""
+    let status = SystemFile.text("/proc/thread-self/status") ?? ""
     for line in status.split(separator: "\n") where line.hasPrefix("Cpus_allowed_list:") {
       if let cores = cores(ofList: line.drop { $0 != ":" }.dropFirst()), !cores.isEmpty { return cores }
     }
@@ -24,7 +24,7 @@ public enum ProcessorAffinity {
 
   /// The cores of the affinity mask that the quota lets this process keep busy, at least 1. More threads than that wait for each other.
   package static var affordableCores: [Int] {
-    let quota = coreQuota { try? String(contentsOfFile: $0, encoding: .utf8) } ?? .infinity
+    let quota = coreQuota(readingFilesBy: SystemFile.text) ?? .infinity
     return Array(cores.prefix(max(1, Int(min(quota, 1e6)))))
   }
 

@@ -19,9 +19,7 @@ public struct AvailableMemory: Sendable, Equatable {
 
   /// This process's node, now.
   public static var current: AvailableMemory {
-    AvailableMemory(sharedByteCount: freeBytes(ofFileSystemAt: "/dev/shm")) {
-      try? String(contentsOfFile: $0, encoding: .utf8)
-    }
+    AvailableMemory(sharedByteCount: freeBytes(ofFileSystemAt: "/dev/shm"), readingFilesBy: SystemFile.text)
   }
 
   package init(byteCount: Int?, limit: String, sharedByteCount: Int?) {

@@ -25,7 +25,7 @@ public enum MemoryMeter {
   }
 
   private static func kilobytes(of key: String, in path: String) -> Int {
-    guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { return 0 }
+    guard let text = SystemFile.text(path) else { return 0 }
     for line in text.split(separator: "\n") where line.hasPrefix(key) {
       return line.dropFirst(key.count).split(whereSeparator: \.isWhitespace).first.flatMap { Int($0) } ?? 0
     }
