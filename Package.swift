@@ -65,6 +65,7 @@ let package = Package(
 
     // Benchmarks: how each figure of docs/performance.md is made.
     .executableTarget(name: "kernel-benchmarks", dependencies: ["CKernels", "DistEngine"], path: "Benchmarks/kernels"),
+    .executableTarget(name: "bits", dependencies: ["DistEngine"], path: "Benchmarks/bits"),
     .executableTarget(name: "exchange-benchmarks", dependencies: ["CMPI", "DistEngine"], path: "Benchmarks/exchange"),
     .target(name: "CAllocationCounter", path: "Benchmarks/CAllocationCounter"),
     .executableTarget(
