@@ -46,7 +46,7 @@ exit(
         try time(world) { try world.allreduceSum(buffer) },
         try time(world) {
           sum.clear()
-          for layer in layout.layers {
+          for layer in layout.groups {
             sum.add(layerOf: layer.lowerBound) { target in for tensor in layer { _ = target.part(of: tensor) } }
           }
         },

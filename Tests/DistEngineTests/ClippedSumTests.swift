@@ -10,7 +10,7 @@ import Testing
     let clipping: Clipping
     let tied: Bool
     let microbatch: Int
-    let logits: TransformerBuffers.LogitStorage?
+    let logits: PassPolicy.LogitStorage?
     /// nil: either, by the length of the record.
     let normMethod: NormMethod?
     var keepsOnlyExample = false
@@ -33,7 +33,7 @@ import Testing
     for clipping in Clipping.allCases {
       for tied in [true, false] {
         for microbatch in [1, 3, 16] {
-          for logits in [nil, TransformerBuffers.LogitStorage.whole, .chunks(rows: 1), .chunks(rows: 7)] {
+          for logits in [nil, PassPolicy.LogitStorage.whole, .chunks(rows: 1), .chunks(rows: 7)] {
             cases.append(
               Case(mode: .hooks, clipping: clipping, tied: tied, microbatch: microbatch, logits: logits, normMethod: nil))
             for method in [nil, NormMethod.gram, .instantiate] {
@@ -261,8 +261,8 @@ import Testing
         let whole = LinearGradient(
           primary: 0, secondary: nil, layout: .outputByInput, input: .stored(input),
           outputGradient: Matrix(logits.base, rows: 1, columns: vocabulary))
-        let used = TokenEmbeddingGradient(
-          primary: 0, tokens: tokens, outputGradient: atInput,
+        let used = TableGradient(
+          primary: 0, indices: tokens, outputGradient: atInput,
           tiedHead: TiedHead(input: input, gradientAtTokens: Matrix(logits.base + 3, rows: 1, columns: 1)))
         let reported =
           whole.squaredGradientNorms(rows: 0..<1, workspace: workspace).primary

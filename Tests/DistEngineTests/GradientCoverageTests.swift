@@ -5,7 +5,7 @@ import Testing
   @Test(arguments: TrainingMode.allCases, [true, false])
   func everyTensorHasAGradientForEachOfItsUses(mode: TrainingMode, tied: Bool) throws {
     let model = try SmallModels.configuration(tied: tied)
-    for logits in [nil, TransformerBuffers.LogitStorage.whole, .chunks(rows: 7)] {
+    for logits in [nil, PassPolicy.LogitStorage.whole, .chunks(rows: 7)] {
       let replica = try SmallModels.replica(mode, model, choices: .init(logits: logits))
       #expect(replica.tensorsWithoutGradient() == [])
     }
@@ -18,8 +18,8 @@ import Testing
     let buffer = AlignedBuffer<Float>(count: 16)
     let row = Matrix(buffer.base, rows: 1, columns: 16)
     for tensor in layout where tensor.index != norm {
-      coverage.receive(
-        LinearGradient(primary: tensor.index, secondary: nil, layout: .inputByOutput, input: .stored(row), outputGradient: row))
+      let gradient = LinearGradient(primary: tensor.index, secondary: nil, layout: .inputByOutput, input: .stored(row), outputGradient: row)
+      coverage.receive(.linear(gradient), units: [0..<1])
     }
     let table = layout["transformer.wte.weight"].index
     #expect(coverage.missing(layout, tiedTensor: nil) == ["transformer.ln_f.weight"])

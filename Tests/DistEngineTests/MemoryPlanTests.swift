@@ -63,7 +63,7 @@ import Testing
       let model = ModelPreset.small.configuration
       return ReplicaPlan(
         model: model, mode: mode,
-        capacity: Microbatch.Capacity(examples: microbatch, rows: microbatch * 128, positions: 128),
+        capacity: Microbatch.Capacity(units: microbatch, rows: microbatch * 128, positions: 128),
         optimizer: .adamW(beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0)
       ).memory.layout().byteCount
     }
@@ -79,7 +79,7 @@ import Testing
   @Test func recomputingBlocksKeepsTheirInputsAlone() {
     let model = ModelPreset.small.configuration
     let (L, examples, T) = (model.layers, 8, 128)
-    let capacity = Microbatch.Capacity(examples: examples, rows: examples * T, positions: T)
+    let capacity = Microbatch.Capacity(units: examples, rows: examples * T, positions: T)
     let stream = 4 * capacity.rows * model.width
     for (mode, clipping, perBlock) in [
       (TrainingMode.standard, Clipping.flat, 14), (.hooks, .flat, 14), (.ghost, .perLayer, 14), (.ghost, .flat, 18),
@@ -103,12 +103,12 @@ import Testing
   func whatTheFinalNormsSumNeedsIsThereUntilTheFactorsAre(keeps: Bool, positions: Int) {
     let model = ModelPreset.small.configuration
     let plan = ReplicaPlan(
-      model: model, mode: .ghost, capacity: Microbatch.Capacity(examples: 1, rows: positions, positions: positions),
+      model: model, mode: .ghost, capacity: Microbatch.Capacity(units: 1, rows: positions, positions: positions),
       optimizer: nil, choices: .init(keepsOnlyExample: keeps))
     let needed = plan.memory.buffers.filter { ["ln_f normalized", "head input gradient"].contains($0.name) }
     #expect(needed.count == 2)
     for buffer in needed {
-      #expect(buffer.lifetime.upperBound >= StepTimeline.weightedSum(layers: model.layers), "\(buffer.name)")
+      #expect(buffer.lifetime.upperBound >= Timeline(blocks: model.layers).weightedSum, "\(buffer.name)")
     }
   }
 
@@ -118,7 +118,7 @@ import Testing
       let plan = { (threads: Int) in
         ReplicaPlan(
           model: ModelPreset.small.configuration, mode: mode,
-          capacity: Microbatch.Capacity(examples: examples, rows: examples * 64, positions: 64), optimizer: nil,
+          capacity: Microbatch.Capacity(units: examples, rows: examples * 64, positions: 64), optimizer: nil,
           threads: threads
         ).memory
       }
@@ -142,7 +142,7 @@ import Testing
       let b = 8
       let plan = ReplicaPlan(
         model: model, mode: .ghost, clipping: clipping,
-        capacity: Microbatch.Capacity(examples: b, rows: b * 128, positions: 128), optimizer: nil)
+        capacity: Microbatch.Capacity(units: b, rows: b * 128, positions: 128), optimizer: nil)
       let gradients = plan.memory.buffers.filter { $0.category == .perExampleGradients }
       let largest = model.parameterLayout.map { 4 * $0.count }.max()!
       #expect(gradients.reduce(0) { $0 + $1.byteCount } <= 2 * largest)

@@ -62,7 +62,7 @@ import Testing
     let timings = { (mode: TrainingMode, examples: Int, choices: ReplicaPlan.Choices) in
       ReplicaPlan(
         model: model, mode: mode,
-        capacity: Microbatch.Capacity(examples: examples, rows: examples * positions, positions: positions),
+        capacity: Microbatch.Capacity(units: examples, rows: examples * positions, positions: positions),
         optimizer: nil, choices: choices
       ).timeNorms()
     }

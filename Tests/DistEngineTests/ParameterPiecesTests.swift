@@ -21,7 +21,7 @@ import Testing
   func piecesAreWholeRowsOfOneLayerAndFitTheCapacity(capacity: Int) throws {
     let layout = try SmallModels.configuration(tied: true).parameterLayout
     let pieces = ParameterPieces(layout, capacity: capacity, owners: 2)
-    for layer in layout.layers {
+    for layer in layout.groups {
       let indices = pieces.pieces(ofTensor: layer.lowerBound)
       #expect(layer.allSatisfy { pieces.pieces(ofTensor: $0) == indices })
       let ranges = pieces.pieces[indices]
@@ -39,9 +39,9 @@ import Testing
     }
   }
 
-  @Test func layersAreTensorsThatDifferInTheLastPartOfTheirNames() throws {
+  @Test func groupsAreTheTensorsOfALayer() throws {
     let layout = try SmallModels.configuration(tied: false).parameterLayout
-    let names = layout.layers.map { layout[$0].map(\.name) }
+    let names = layout.groups.map { layout[$0].map(\.name) }
     #expect(names.contains(["transformer.h.0.attn.c_attn.bias", "transformer.h.0.attn.c_attn.weight"]))
     #expect(names.contains(["transformer.wte.weight"]) && names.contains(["lm_head.weight"]))
     #expect(names.flatMap { $0 } == layout.map(\.name))

@@ -9,7 +9,7 @@ import Testing
     let tied: Bool
     let layers: Int
     let microbatch: Int
-    let logits: TransformerBuffers.LogitStorage
+    let logits: PassPolicy.LogitStorage
     let keepsOnlyExample: Bool
 
     var description: String {
@@ -26,7 +26,7 @@ import Testing
       for tied in [true, false] {
         for layers in [1, 2, 3] {
           for microbatch in keeps ? [1] : [1, 3, 16] {
-            for logits in [TransformerBuffers.LogitStorage.whole, .chunks(rows: 7)] {
+            for logits in [PassPolicy.LogitStorage.whole, .chunks(rows: 7)] {
               cases.append(
                 Case(
                   mode: mode, clipping: clipping, tied: tied, layers: layers, microbatch: microbatch, logits: logits,

@@ -23,7 +23,7 @@ import Testing
     let replica = try ModelReplica(
       ReplicaPlan(
         model: model, mode: mode, maxGradNorm: 5.8,
-        capacity: Microbatch.Capacity(examples: microbatch, rows: microbatch * 64, positions: 64), optimizer: nil))
+        capacity: Microbatch.Capacity(units: microbatch, rows: microbatch * 64, positions: 64), optimizer: nil))
     try ModelFile.readParameters(
       directory: "\(Self.fixture)/model", layout: replica.plan.layout, into: replica.parameters)
     let (norms, losses, factors) = (try read("norms"), try read("losses"), try read("clip_factors"))
@@ -31,7 +31,7 @@ import Testing
       for (example, unit) in batch.units.enumerated() {
         #expect(abs(clipping!.norm(example: example, group: 0) - norms[unit]) < 1e-5 * norms[unit])
         #expect(abs(Double(clipping!.factor(example: example, group: 0)) - factors[unit]) < 1e-5)
-        #expect(abs(batch.loss(ofRecord: example) - losses[unit]) < 1e-5 * losses[unit])
+        #expect(abs(batch.loss(ofUnit: example) - losses[unit]) < 1e-5 * losses[unit])
       }
     }
     let sum = replica.gradientSum.map(Double.init)

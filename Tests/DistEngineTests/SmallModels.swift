@@ -36,7 +36,7 @@ enum SmallModels {
   /// Parameters with biases and gains off their defaults, so that an error in them shows.
   static func fill(_ parameters: UnsafeMutableBufferPointer<Float>, _ model: ModelConfiguration, seed: UInt64 = 3) {
     let key = RandomKey(seed: seed)
-    model.parameterLayout.initialise(parameters, model, from: GaussianSource(key.subKey(for: .initialisation)))
+    model.parameterLayout.initialise(parameters, from: GaussianSource(key.subKey(for: .initialisation)))
     GaussianSource(key.subKey(for: .generation)).add(step: 0, elements: 0..<parameters.count, scale: 0.1, to: parameters)
   }
 
@@ -48,7 +48,7 @@ enum SmallModels {
     let replica = try ModelReplica(
       ReplicaPlan(
         model: model, mode: mode, clipping: clipping, maxGradNorm: maxGradNorm,
-        capacity: Microbatch.Capacity(examples: microbatch, rows: rows ?? microbatch * positions, positions: positions),
+        capacity: Microbatch.Capacity(units: microbatch, rows: rows ?? microbatch * positions, positions: positions),
         recompute: recompute, optimizer: nil, threads: threads, choices: choices), norms: norms)
     fill(replica.parameters, model)
     return replica

@@ -15,8 +15,8 @@ import Testing
           var (losses, norms): ([Double], [Double]) = ([], [])
           _ = replica.team.use {
             replica.accumulateGradients(of: 0..<dataset.count, in: dataset) { batch, factors in
-              for record in batch.records.indices {
-                losses.append(batch.loss(ofRecord: record))
+              for record in batch.units.indices {
+                losses.append(batch.loss(ofUnit: record))
                 for group in 0..<(factors?.groups ?? 0) { norms.append(factors!.norm(example: record, group: group)) }
               }
             }

@@ -13,7 +13,7 @@ import Testing
     let naive = SmallModels.naive(model, replica.parameters)
     var losses: [Int: Double] = [:]
     _ = replica.accumulateGradients(of: 0..<dataset.count, in: dataset) { batch, _ in
-      for (record, unit) in batch.units.enumerated() { losses[unit] = batch.loss(ofRecord: record) }
+      for (record, unit) in batch.units.enumerated() { losses[unit] = batch.loss(ofUnit: record) }
     }
     for unit in 0..<dataset.count {
       let expected = naive.loss(ids(of: unit, in: dataset))
@@ -70,7 +70,7 @@ import Testing
     let replica = try SmallModels.replica(.standard, model, microbatch: 2, positions: 300)
     var losses = [0.0, 0.0]
     _ = replica.accumulateGradients(of: [1, 0], in: dataset) { batch, _ in
-      for (record, unit) in batch.units.enumerated() { losses[unit] = batch.loss(ofRecord: record) }
+      for (record, unit) in batch.units.enumerated() { losses[unit] = batch.loss(ofUnit: record) }
     }
     let naive = SmallModels.naive(model, replica.parameters)
     for unit in 0..<2 {

@@ -25,10 +25,10 @@ func fixedBatch(_ environment: MPIEnvironment) throws -> Int32 {
 private func updates(_ mode: TrainingMode, _ environment: MPIEnvironment?) throws -> [Float] {
   let model = ModelPreset.tiny.configuration
   let plan = ReplicaPlan(
-    model: model, mode: mode, capacity: Microbatch.Capacity(examples: 2, rows: 16, positions: 8),
+    model: model, mode: mode, capacity: Microbatch.Capacity(units: 2, rows: 16, positions: 8),
     optimizer: .sgd(momentum: 0, weightDecay: 0),
     shards: environment.map {
-      ShardPlan(ParameterLayout(model), sharding: .none, noise: .rank0, topology: $0.topology)
+      ShardPlan(model.parameterLayout, sharding: .none, noise: .rank0, topology: $0.topology)
     })
   let replica = try ModelReplica(plan)
   let dataset = TokenizedDataset.synthetic(records: 3, length: 8)

@@ -124,7 +124,7 @@ struct ShardedSumChecks {
     let replica = try ModelReplica(
       ReplicaPlan(
         model: model, mode: test.mode, clipping: test.clipping, maxGradNorm: 0.5,
-        capacity: Microbatch.Capacity(examples: test.microbatch, rows: test.microbatch * 24, positions: 24),
+        capacity: Microbatch.Capacity(units: test.microbatch, rows: test.microbatch * 24, positions: 24),
         recompute: test.recompute, optimizer: .sgd(momentum: 0.9, weightDecay: 0),
         choices: .init(keepsOnlyExample: test.keeps), shards: plan),
       windows: exchange?.windows)

@@ -1,79 +1,70 @@
-/// What a layer knows of its parameters' gradients at its place in the backward pass: its input and the gradient at its
-/// output, for the packed rows of a microbatch. From it the three modes take what they need: a plain sum (`standard`),
-/// one example's gradient (`hooks`), or the squared norm of one example's gradient and later a weighted sum (`ghost`).
+/// What a layer knows of its parameters' gradients at its place in the backward pass: its input and the gradient at its output, for some
+/// rows of a microbatch. From it the three modes take what they need: a plain sum (`standard`), one unit's gradient (`hooks`), or the
+/// squared norm of one unit's gradient and later a weighted sum (`ghost`).
 ///
-/// A layer has one or two tensors: `primary` (weight or gain) and `secondary` (bias).
-package protocol LayerGradient {
-  var primary: Int { get }
-  var secondary: Int? { get }
-  /// Which layer's it is, for whoever keeps several.
-  var kind: LayerGradientKind { get }
-
-  /// Gives `target` the sum over `rows` of the gradient: one example's gradient where the rows are one example's, the whole sum
-  /// where they are all.
-  func sumGradient(rows: Range<Int>, into target: GradientTarget, workspace: GradientWorkspace)
-
-  /// Squared Frobenius norms of the gradient of one example, whose rows these are; 0 for a secondary that isn't there.
-  func squaredGradientNorms(rows: Range<Int>, workspace: GradientWorkspace) -> SquaredNorms
-
-  /// Gives `target` `Σ_i weight_i · gradient_i`.
-  func sumWeightedGradients(_ weights: GradientWeights, into target: GradientTarget, workspace: GradientWorkspace)
-}
-
-/// Gradients of all layers in one array, without a block of the heap for each as `any LayerGradient` would take.
-package enum LayerGradientKind {
+/// All that transformers have, closed on purpose: no allocation, no casts. A layer has one or two tensors, `primary` (weight, gain, table)
+/// and `secondary` (bias); one that is frozen is nil, and neither computed nor counted.
+package enum LayerGradient {
   case linear(LinearGradient)
   case norm(LayerNormGradient)
-  case tokens(TokenEmbeddingGradient)
-  case positions(PositionEmbeddingGradient)
+  case table(TableGradient)
+
+  package var primary: Int? {
+    switch self {
+    case .linear(let gradient): gradient.primary
+    case .norm(let gradient): gradient.primary
+    case .table(let gradient): gradient.primary
+    }
+  }
+
+  package var secondary: Int? {
+    switch self {
+    case .linear(let gradient): gradient.secondary
+    case .norm(let gradient): gradient.secondary
+    case .table: nil
+    }
+  }
+
+  /// A tensor of the layer: any of them names it to a sum.
+  ///
+  /// - Precondition: not all of the layer's tensors are frozen.
+  package var anyTensor: Int {
+    guard let tensor = primary ?? secondary else { preconditionFailure("the gradient of a frozen layer") }
+    return tensor
+  }
+
+  /// Gives `target` the sum over `rows` of the gradient: one unit's gradient where the rows are one unit's, the whole sum where they are
+  /// all.
+  package func sumGradient(rows: Range<Int>, into target: GradientTarget, workspace: GradientWorkspace) {
+    switch self {
+    case .linear(let gradient): gradient.sumGradient(rows: rows, into: target, workspace: workspace)
+    case .norm(let gradient): gradient.sumGradient(rows: rows, into: target, workspace: workspace)
+    case .table(let gradient): gradient.sumGradient(rows: rows, into: target, workspace: workspace)
+    }
+  }
+
+  /// Squared Frobenius norms of the gradient of one unit, whose rows these are; 0 for a tensor that isn't there.
+  package func squaredGradientNorms(rows: Range<Int>, workspace: GradientWorkspace) -> SquaredNorms {
+    switch self {
+    case .linear(let gradient): gradient.squaredGradientNorms(rows: rows, workspace: workspace)
+    case .norm(let gradient): gradient.squaredGradientNorms(rows: rows, workspace: workspace)
+    case .table(let gradient): gradient.squaredGradientNorms(rows: rows, workspace: workspace)
+    }
+  }
+
+  /// Gives `target` `Σ_i weight_i · gradient_i`.
+  package func sumWeightedGradients(_ weights: GradientWeights, into target: GradientTarget, workspace: GradientWorkspace) {
+    switch self {
+    case .linear(let gradient): gradient.sumWeightedGradients(weights, into: target, workspace: workspace)
+    case .norm(let gradient): gradient.sumWeightedGradients(weights, into: target, workspace: workspace)
+    case .table(let gradient): gradient.sumWeightedGradients(weights, into: target, workspace: workspace)
+    }
+  }
 }
 
 package struct SquaredNorms {
   package var primary: Double
   package var secondary: Double = 0
-}
-
-/// Tensors that share one run of memory, by index: the parameters, the gradient sum, one example's gradients.
-package struct TensorSlab {
-  /// Where a tensor lies: a vector is a matrix of one row.
-  package struct Extent: Sendable {
-    package let offset: Int
-    package let rows: Int
-    package let columns: Int
-    package var count: Int { rows * columns }
-
-    package init(offset: Int, rows: Int, columns: Int) {
-      self.offset = offset
-      self.rows = rows
-      self.columns = columns
-    }
-  }
-
-  package let base: UnsafeMutablePointer<Float>
-  package let extents: [Extent]
-
-  package init(_ base: UnsafeMutablePointer<Float>, extents: [Extent]) {
-    self.base = base
-    self.extents = extents
-  }
-
-  package func vector(_ tensor: Int) -> Vector {
-    Vector(start: base + extents[tensor].offset, count: extents[tensor].count)
-  }
-
-  package func matrix(_ tensor: Int) -> Matrix {
-    Matrix(base + extents[tensor].offset, rows: extents[tensor].rows, columns: extents[tensor].columns)
-  }
-
-  /// Floats from the slab's start.
-  package func range(of tensor: Int) -> Range<Int> {
-    extents[tensor].offset..<extents[tensor].offset + extents[tensor].count
-  }
-
-  /// All tensors: they lie one behind the other.
-  package var all: Vector {
-    Vector(start: base, count: extents.reduce(0) { $0 + $1.count })
-  }
 }
 
 /// One factor per row, for each of a layer's tensors.

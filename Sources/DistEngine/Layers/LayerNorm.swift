@@ -2,52 +2,84 @@
 ///
 /// The forward pass keeps `x̂` and `1/sqrt(var + ε)`; the backward pass needs nothing else, so the residual stream itself
 /// isn't kept.
-package struct LayerNorm {
-  package let gainTensor: Int
-  package let biasTensor: Int
-  package let gain: Vector
-  package let bias: Vector
-  package let epsilon: Float
+package struct LayerNorm: Sendable {
+  private let gain: ParameterID
+  private let bias: ParameterID
+  private let epsilon: Float
+  private let width: Int
+  /// `x̂ [R,d]`.
+  let normalized: BufferID
+  private let rstd: BufferID
 
-  package init(gainTensor: Int, biasTensor: Int, epsilon: Float, parameters: TensorSlab) {
-    self.gainTensor = gainTensor
-    self.biasTensor = biasTensor
-    self.epsilon = epsilon
-    gain = parameters.vector(gainTensor)
-    bias = parameters.vector(biasTensor)
+  /// Declares `name.weight` and `name.bias`.
+  ///
+  /// - Parameter label: of its buffers.
+  init(_ name: String, label: String, width: Int, epsilon: Double, in d: inout ModelDeclaration) {
+    let group = d.newGroup()
+    gain = d.parameter(name + ".weight", [width], role: .gain, group: group, fresh: .ones)
+    bias = d.parameter(name + ".bias", [width], role: .bias, group: group, fresh: .zeros)
+    self.epsilon = Float(epsilon)
+    self.width = width
+    normalized = d.activation("\(label) normalized", columns: width)
+    rstd = d.activation("\(label) rstd", columns: 1)
+    d.needsColumnSums(2 * width)
   }
 
-  /// Writes `normalized[R,d]`, `rstd[R]` and, with gain and bias, `y[R,d]`.
-  package func forward(_ x: Matrix, normalized: Matrix, rstd: Vector, into y: Matrix) {
-    RowKernels.layerNorm(x, epsilon: epsilon, normalized: normalized, rstd: rstd)
-    RowKernels.scaleShift(normalized, gain: gain, bias: bias, into: y)
+  /// The last read of the output gradient by the norm's own parameters.
+  func lastRead(in d: ModelDeclaration) -> Int? {
+    [d.lastRead(gain), d.lastRead(bias)].compactMap { $0 }.max()
+  }
+
+  /// - Parameter continues: whether the gradient at the input is needed.
+  func declareBackward(outputGradient: BufferID, continues: Bool, in d: inout ModelDeclaration) {
+    d.keepUntilBackward(outputGradient)
+    d.keep(outputGradient, until: lastRead(in: d))
+    d.keep(normalized, until: d.lastRead(gain))
+    guard continues else { return }
+    d.keepUntilBackward(normalized)
+    d.keepUntilBackward(rstd)
+  }
+
+  /// Extends what the backward pass needs: it runs once more.
+  func keep(until point: Int, in d: inout ModelDeclaration) {
+    d.keep(normalized, until: point)
+    d.keep(rstd, until: point)
+  }
+
+  /// Writes, with gain and bias, `y[R,d]`.
+  func forward(_ x: Matrix, into y: Matrix, in pass: Pass) {
+    let normalized = pass.matrix(normalized, columns: width)
+    RowKernels.layerNorm(x, epsilon: epsilon, normalized: normalized, rstd: pass.vector(rstd))
+    RowKernels.scaleShift(normalized, gain: pass.vector(gain), bias: pass.vector(bias), into: y)
+  }
+
+  /// The result, as a linear layer's input.
+  func output(in pass: Pass) -> LinearInput {
+    .normalized(pass.matrix(normalized, columns: width), gain: pass.vector(gain), bias: pass.vector(bias))
   }
 
   /// Writes `residualOut[R,d] = residualIn +` the gradient at this layer's input; the two may be the same.
-  package func backward(
-    outputGradient dy: Matrix, normalized: Matrix, rstd: Vector, residualIn: Matrix, residualOut: Matrix
-  ) {
+  func backward(outputGradient dy: Matrix, residualIn: Matrix, residualOut: Matrix, in pass: Pass) {
     RowKernels.layerNormBackward(
-      outputGradient: dy, normalized: normalized, rstd: rstd, gain: gain, residualIn: residualIn,
-      residualOut: residualOut)
+      outputGradient: dy, normalized: pass.matrix(normalized, columns: width), rstd: pass.vector(rstd), gain: pass.vector(gain),
+      residualIn: residualIn, residualOut: residualOut)
   }
 
-  package func gradient(normalized: Matrix, outputGradient: Matrix) -> LayerNormGradient {
+  func gradient(outputGradient: Matrix, in pass: Pass) -> LayerNormGradient {
     LayerNormGradient(
-      gainTensor: gainTensor, biasTensor: biasTensor, normalized: normalized, outputGradient: outputGradient)
+      primary: pass.tensor(gain), secondary: pass.tensor(bias), normalized: pass.matrix(normalized, columns: width),
+      outputGradient: outputGradient)
   }
 }
 
 /// Example i's gradient: `Σ_t g_t ⊙ x̂_t` for the gain, `Σ_t g_t` for the bias.
-package struct LayerNormGradient: LayerGradient {
-  let gainTensor: Int
-  let biasTensor: Int
+package struct LayerNormGradient {
+  /// The gain; nil: frozen.
+  package let primary: Int?
+  /// The bias; nil: frozen.
+  package let secondary: Int?
   let normalized: Matrix
   let outputGradient: Matrix
-
-  package var primary: Int { gainTensor }
-  package var secondary: Int? { biasTensor }
-  package var kind: LayerGradientKind { .norm(self) }
 
   package func sumGradient(rows: Range<Int>, into target: GradientTarget, workspace: GradientWorkspace) {
     guard let sums = sums(of: target, workspace: workspace) else { return }
@@ -58,7 +90,7 @@ package struct LayerNormGradient: LayerGradient {
 
   /// Where a target takes gain and bias. The one of them that isn't the target's goes to scratch; nil where neither is.
   private func sums(of target: GradientTarget, workspace: GradientWorkspace) -> (gain: Vector, bias: Vector)? {
-    let (gain, bias) = (target.clearedPart(of: gainTensor), target.clearedPart(of: biasTensor))
+    let (gain, bias) = (primary.flatMap { target.clearedPart(of: $0) }, secondary.flatMap { target.clearedPart(of: $0) })
     guard gain != nil || bias != nil else { return nil }
     let discarded = discarded(workspace)
     return (gain?.matrix.elements ?? discarded.gain, bias?.matrix.elements ?? discarded.bias)
@@ -80,7 +112,8 @@ package struct LayerNormGradient: LayerGradient {
     RowKernels.layerNormGradient(
       outputGradient: outputGradient.rows(rows), normalized: normalized.rows(rows), gainGradient: gain,
       biasGradient: bias)
-    return SquaredNorms(primary: RowKernels.squaredNorm(gain), secondary: RowKernels.squaredNorm(bias))
+    return SquaredNorms(
+      primary: primary == nil ? 0 : RowKernels.squaredNorm(gain), secondary: secondary == nil ? 0 : RowKernels.squaredNorm(bias))
   }
 
   package func sumWeightedGradients(
@@ -103,5 +136,14 @@ package struct LayerNormGradient: LayerGradient {
       outputGradient: outputGradient.rows(rows), normalized: normalized.rows(rows),
       gainWeights: weights.primary.weights(rows), biasWeights: weights.secondary.weights(rows), gainGradient: gain,
       biasGradient: bias)
+  }
+}
+
+extension ModelDeclaration {
+  /// Where the gradient at a block's norm's output goes: in a place of its own where the book keeps it, else in one that all share.
+  mutating func normGradient(_ name: String, of norm: LayerNorm, columns: Int) -> BufferID {
+    policy.booksBlocks && norm.lastRead(in: self) != nil
+      ? gradient(name, columns: columns)
+      : blockScratch("layer norm output gradient", count: capacity.rows * columns, backwardOnly: true)
   }
 }

@@ -1,47 +1,73 @@
-/// A linear layer `y = x·W + b`, `W [d,p]` in rows of inputs (GPT-2's Conv1D layout), or `y = x·Wᵀ` with `W [p,d]` in
-/// rows of outputs (the language model's head, which shares the token embedding's layout).
-package struct Linear {
-  package enum WeightLayout { case inputByOutput, outputByInput }
+/// A linear layer `y = x·W + b`, `W [d,p]` in rows of inputs (GPT-2's Conv1D layout), or `y = x·Wᵀ + b` with `W [p,d]` in
+/// rows of outputs (PyTorch's layout, and the language model's head, which shares the token embedding's).
+package struct Linear: Sendable {
+  package enum WeightLayout: Sendable { case inputByOutput, outputByInput }
 
-  package let weightTensor: Int
-  package let biasTensor: Int?
+  package let weight: ParameterID
+  package let bias: ParameterID?
   package let layout: WeightLayout
-  package let weight: Matrix
-  package let bias: Vector?
+  package let shape: LinearShape
 
-  package init(weightTensor: Int, biasTensor: Int?, layout: WeightLayout, parameters: TensorSlab) {
-    self.weightTensor = weightTensor
-    self.biasTensor = biasTensor
+  /// Declares `name.weight` and `name.bias`.
+  init(
+    _ name: String, _ shape: LinearShape, layout: WeightLayout, fresh: FreshValues, in d: inout ModelDeclaration
+  ) {
+    let group = d.newGroup()
+    let stored = layout == .inputByOutput ? [shape.inputs, shape.outputs] : [shape.outputs, shape.inputs]
+    weight = d.parameter(name + ".weight", stored, role: .weight, group: group, fresh: fresh)
+    bias = d.parameter(name + ".bias", [shape.outputs], role: .bias, group: group, fresh: .zeros)
     self.layout = layout
-    weight = parameters.matrix(weightTensor)
-    bias = biasTensor.map(parameters.vector)
+    self.shape = shape
+    d.declareLinear(shape, takesNorms: d.isTrained(weight))
+    d.needsColumnSums(shape.outputs)
   }
 
-  private var weightOperand: MatrixProducts.Operand {
-    layout == .inputByOutput ? .plain(weight) : .transposed(weight)
+  /// A layer without a bias over a weight that is declared: the language head.
+  init(weight: ParameterID, _ shape: LinearShape, in d: inout ModelDeclaration) {
+    self.weight = weight
+    bias = nil
+    layout = .outputByInput
+    self.shape = shape
+    d.declareLinear(shape, takesNorms: d.isTrained(weight))
+  }
+
+  /// Says what the gradient rests on: both operands of a trained weight, the output gradient alone of a trained bias.
+  ///
+  /// - Parameter inputIsMade: from what is kept of it, as a norm's result is.
+  func declareGradient(input: BufferID, inputIsMade: Bool = false, outputGradient: BufferID, in d: inout ModelDeclaration) {
+    d.keepUntilBackward(outputGradient)
+    d.keep(outputGradient, until: d.lastRead(weight))
+    d.keep(outputGradient, until: bias.flatMap { d.lastRead($0) })
+    d.keep(input, until: d.lastRead(weight))
+    // Either the input, made again or scaled, or the output gradient scaled, whichever is narrower.
+    d.rowScratch(columns: inputIsMade ? shape.inputs : min(shape.inputs, shape.outputs))
+  }
+
+  private func weightOperand(_ pass: Pass) -> MatrixProducts.Operand {
+    layout == .inputByOutput ? .plain(pass.matrix(weight)) : .transposed(pass.matrix(weight))
   }
 
   /// Writes `y[R,p] = x[R,d]·W + b`.
-  package func forward(_ x: Matrix, into y: Matrix) {
-    if let bias { RowKernels.fillRows(y, with: bias) }
-    MatrixProducts.multiply(.plain(x), weightOperand, into: y, beta: bias == nil ? 0 : 1)
+  func forward(_ x: Matrix, into y: Matrix, in pass: Pass) {
+    if let bias { RowKernels.fillRows(y, with: pass.vector(bias)) }
+    MatrixProducts.multiply(.plain(x), weightOperand(pass), into: y, beta: bias == nil ? 0 : 1)
   }
 
   /// Adds `x[R,d]·W + b` to `y[R,p]`: the residual stream takes a block's result without a buffer between.
-  package func forwardAdding(_ x: Matrix, to y: Matrix) {
-    if let bias { RowKernels.addRows(y, bias) }
-    MatrixProducts.multiply(.plain(x), weightOperand, into: y, beta: 1)
+  func forwardAdding(_ x: Matrix, to y: Matrix, in pass: Pass) {
+    if let bias { RowKernels.addRows(y, pass.vector(bias)) }
+    MatrixProducts.multiply(.plain(x), weightOperand(pass), into: y, beta: 1)
   }
 
   /// Writes the gradient at the input, `dx[R,d] = dy[R,p]·Wᵀ`.
-  package func backward(outputGradient dy: Matrix, into dx: Matrix) {
-    let transposed: MatrixProducts.Operand = layout == .inputByOutput ? .transposed(weight) : .plain(weight)
+  func backward(outputGradient dy: Matrix, into dx: Matrix, in pass: Pass) {
+    let transposed: MatrixProducts.Operand = layout == .inputByOutput ? .transposed(pass.matrix(weight)) : .plain(pass.matrix(weight))
     MatrixProducts.multiply(.plain(dy), transposed, into: dx)
   }
 
-  package func gradient(input: LinearInput, outputGradient: Matrix) -> LinearGradient {
+  func gradient(input: LinearInput, outputGradient: Matrix, in pass: Pass) -> LinearGradient {
     LinearGradient(
-      primary: weightTensor, secondary: biasTensor, layout: layout, input: input, outputGradient: outputGradient)
+      primary: pass.tensor(weight), secondary: bias.flatMap { pass.tensor($0) }, layout: layout, input: input, outputGradient: outputGradient)
   }
 }
 
@@ -81,17 +107,17 @@ package enum LinearInput {
 }
 
 /// The gradient of a linear layer: input `a [R,d]`, output gradient `g [R,p]`; example i's weight gradient is `a_iᵀ g_i`.
-package struct LinearGradient: LayerGradient {
-  package let primary: Int
+package struct LinearGradient {
+  /// The weight; nil: frozen.
+  package let primary: Int?
+  /// The bias; nil: frozen, or there is none.
   package let secondary: Int?
   package let layout: Linear.WeightLayout
   package let input: LinearInput
   package let outputGradient: Matrix
 
-  package var kind: LayerGradientKind { .linear(self) }
-
   package init(
-    primary: Int, secondary: Int?, layout: Linear.WeightLayout, input: LinearInput, outputGradient: Matrix
+    primary: Int?, secondary: Int?, layout: Linear.WeightLayout, input: LinearInput, outputGradient: Matrix
   ) {
     self.primary = primary
     self.secondary = secondary
@@ -101,7 +127,7 @@ package struct LinearGradient: LayerGradient {
   }
 
   package func sumGradient(rows: Range<Int>, into target: GradientTarget, workspace: GradientWorkspace) {
-    if let part = target.part(of: primary) {
+    if let primary, let part = target.part(of: primary) {
       let a = input.matrix(rows: rows, workspace: workspace)
       multiply(a, outputGradient.rows(rows), into: part, beta: target.beta)
     }
@@ -110,12 +136,14 @@ package struct LinearGradient: LayerGradient {
   }
 
   package func squaredGradientNorms(rows: Range<Int>, workspace: GradientWorkspace) -> SquaredNorms {
-    let a = input.matrix(rows: rows, workspace: workspace)
     let g = outputGradient.rows(rows)
     var norms = SquaredNorms(primary: 0)
-    switch workspace.norms.method(positions: rows.count, inputs: a.columns, outputs: g.columns) {
-    case .gram: norms.primary = gramNorm(a, g, workspace: workspace)
-    case .instantiate: norms.primary = instantiatedNorm(a, g, workspace: workspace)
+    if primary != nil {
+      let a = input.matrix(rows: rows, workspace: workspace)
+      switch workspace.norms.method(positions: rows.count, inputs: a.columns, outputs: g.columns) {
+      case .gram: norms.primary = gramNorm(a, g, workspace: workspace)
+      case .instantiate: norms.primary = instantiatedNorm(a, g, workspace: workspace)
+      }
     }
     if secondary != nil {
       let sums = Vector(rebasing: workspace.columnSums[..<g.columns])
@@ -129,7 +157,7 @@ package struct LinearGradient: LayerGradient {
   package func sumWeightedGradients(
     _ weights: GradientWeights, into target: GradientTarget, workspace: GradientWorkspace
   ) {
-    if let part = target.part(of: primary) {
+    if let primary, let part = target.part(of: primary) {
       if target.overwrites && weights.primary.runs.isEmpty { part.matrix.elements.update(repeating: 0) }
       for (index, rows) in weights.primary.runs.enumerated() {
         let (a, g) = scaled(rows, by: weights.primary.weights(rows), workspace: workspace)

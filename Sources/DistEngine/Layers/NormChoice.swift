@@ -6,17 +6,6 @@ package enum NormMethod: String, Sendable {
   case instantiate
 }
 
-/// Inputs d and outputs p of a linear layer.
-public struct LinearShape: Hashable, Sendable, BitwiseCopyable {
-  public let inputs: Int
-  public let outputs: Int
-
-  package init(inputs: Int, outputs: Int) {
-    self.inputs = inputs
-    self.outputs = outputs
-  }
-}
-
 /// Which way to a norm is taken, by the length of the record and the shape of the layer. Any choice gives the same norms.
 package enum NormChoice: Sendable {
   case always(NormMethod)

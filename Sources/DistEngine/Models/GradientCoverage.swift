@@ -7,15 +7,15 @@ package final class GradientCoverage: GradientSink {
 
   package init(tensors: Int) { uses = [Int](repeating: 0, count: tensors) }
 
-  package var headChunks: HeadChunks { .withinRecords }
+  package var headChunks: HeadChunks { .withinUnits }
 
-  package func receive(_ gradient: some LayerGradient) {
-    uses[gradient.primary] += 1
+  package func receive(_ gradient: LayerGradient, units: [Range<Int>]) {
+    if let primary = gradient.primary { uses[primary] += 1 }
     if let secondary = gradient.secondary { uses[secondary] += 1 }
   }
 
   package func receiveHeadChunk(_ gradient: LinearGradient, _ position: HeadChunkPosition) {
-    if position.isLast { receive(gradient) }
+    if position.isLast { receive(.linear(gradient), units: position.units) }
   }
 
   /// Names of the tensors that a use's gradient is missing of, after one pass.

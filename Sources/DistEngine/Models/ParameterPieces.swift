@@ -21,7 +21,7 @@ package struct ParameterPieces: Sendable {
     self.owners = owners
     var pieces: [Range<Int>] = []
     var piecesOfTensor: [Range<Int>] = []
-    for layer in layout.layers {
+    for layer in layout.groups {
       let first = pieces.count
       pieces += Self.cut(layout[layer], capacity: capacity)
       piecesOfTensor += [Range<Int>](repeating: first..<pieces.count, count: layer.count)

@@ -37,16 +37,23 @@ package enum ModelFile {
     directory: String, layout: ParameterLayout, into slab: UnsafeMutableBufferPointer<Float>
   ) throws {
     precondition(slab.count == layout.totalCount, "\(slab.count) floats for a model of \(layout.totalCount)")
+    try readParameters(directory: directory, layout: layout) { UnsafeMutableBufferPointer(rebasing: slab[$0.range]) }
+  }
+
+  /// The same into memory that is given tensor by tensor.
+  package static func readParameters(
+    directory: String, layout: ParameterLayout, into values: (ParameterLayout.Entry) -> UnsafeMutableBufferPointer<Float>
+  ) throws {
     let (stored, tiedHead) = try checkedTensors(directory: directory, layout: layout)
     for entry in layout {
       let (file, tensor) = stored[entry.name]!
-      let values = UnsafeMutableBufferPointer(rebasing: slab[entry.range])
+      let values = values(entry)
       try file.read(tensor, into: values)
       guard values.allFinite else { throw ModelFileError.notFinite(path: file.path, tensor: tensor.name) }
     }
     if let tiedHead {
       try checkTied(
-        tiedHead, equals: UnsafeBufferPointer(rebasing: slab[layout[embedding].range]), shape: layout[embedding].shape)
+        tiedHead, equals: UnsafeBufferPointer(values(layout[embedding])), shape: layout[embedding].shape)
     }
   }
 
@@ -83,11 +90,18 @@ package enum ModelFile {
   ) throws {
     let layout = configuration.parameterLayout
     precondition(parameters.count == layout.totalCount, "\(parameters.count) floats for a model of \(layout.totalCount)")
+    try write(directory: directory, configuration: configuration, layout: layout) { UnsafeBufferPointer(rebasing: parameters[$0.range]) }
+  }
+
+  /// The same from memory that is given tensor by tensor.
+  ///
+  /// - Parameter layout: of all tensors.
+  package static func write(
+    directory: String, configuration: ModelConfiguration, layout: ParameterLayout,
+    values: (ParameterLayout.Entry) -> UnsafeBufferPointer<Float>
+  ) throws {
     try AtomicFile.makeDirectory(directory)
-    let tensors = layout.map { entry in
-      Safetensors.Source(
-        name: entry.name, shape: entry.shape, values: UnsafeBufferPointer(rebasing: parameters[entry.range]))
-    }
+    let tensors = layout.map { Safetensors.Source(name: $0.name, shape: $0.shape, values: values($0)) }
     try Safetensors.write(tensors, to: "\(directory)/\(weightsName)")
     try AtomicFile.write(configuration.json(), to: "\(directory)/config.json")
   }

@@ -99,9 +99,9 @@ package struct ClipFactors {
   }
 
   /// Fills a buffer with a tensor's factors and finds the rows that take part. The result is valid until the next one in this buffer.
-  func rowWeights(tensor: Int, records: [Range<Int>], in buffer: inout RowWeightBuffer) -> RowWeights {
+  func rowWeights(tensor: Int, units: [Range<Int>], in buffer: inout RowWeightBuffer) -> RowWeights {
     buffer.runs.removeAll(keepingCapacity: true)
-    for (example, rows) in records.enumerated() {
+    for (example, rows) in units.enumerated() {
       guard let factor = factor(example: example, tensor: tensor) else { continue }
       buffer.weights[rows].update(repeating: factor)
       if let last = buffer.runs.last, last.upperBound == rows.lowerBound {

@@ -12,16 +12,19 @@ package final class GhostGradients: GradientAccumulator {
   /// One for each thread that takes records of its own; the first where all threads work together.
   private let workspaces: [GradientWorkspace]
   private let tiedTensor: Int?
+  private let headTensor: Int?
   /// `[V,d]`: one example's gradient of the head, where logits come in chunks; else nil.
   private let headGradient: TensorSlab?
   private var primaryWeights: RowWeightBuffer
   private var secondaryWeights: RowWeightBuffer
 
   private var factors: ClipFactors
-  private var records: [Range<Int>] = []
-  /// Layers whose weighted sum waits for its factors.
-  private var book: [LayerGradientKind] = []
-  private var headWaits = false
+  /// Units of the microbatch.
+  private var count = 0
+  /// Layers whose weighted sum waits for its factors, with the rows of each unit.
+  private var book: [(gradient: LayerGradient, units: [Range<Int>])] = []
+  /// The head's rows of each unit, where its weighted sum waits; nil where it doesn't.
+  private var waitingHead: [Range<Int>]?
   /// All factors are known: what comes now comes the second time.
   private var knowsFactors = false
   /// Tensors whose gradients come twice, for norms and for the weighted sum.
@@ -44,42 +47,41 @@ package final class GhostGradients: GradientAccumulator {
     let repeated: Set<Int>
 
     /// - Parameters:
-    ///   - headGradientCount: V·d where logits come in chunks, else 0.
-    ///   - keeps: whether a microbatch is one record and its blocks' gradients are kept.
-    ///   - repeats: whether the gradients of final norm and blocks come twice (``Transformer/repeatBlockGradients(of:into:)``).
+    ///   - layout: of the trained tensors.
+    ///   - headGradientCount: floats of the head's weight where logits come in chunks, else 0.
+    ///   - keeps: whether a microbatch is one unit and its blocks' gradients are kept.
+    ///   - repeats: whether the gradients of the blocks come twice (``GradientSource/repeatBlockGradients(into:)``).
     package init(
-      model: ModelConfiguration, layout: ParameterLayout, rows: Int, headGradientCount: Int, keeps: Bool,
-      repeats: Bool, in plan: inout MemoryPlan
+      layout: ParameterLayout, timeline: Timeline, rows: Int, headGradientCount: Int, keeps: Bool, repeats: Bool, in plan: inout MemoryPlan
     ) {
-      let L = model.layers
-      let sum = StepTimeline.weightedSum(layers: L)
+      let sum = timeline.weightedSum
       primaryWeights = plan.add("row weights", .bookKeeping, count: rows)
       secondaryWeights = plan.add("row weights of biases", .bookKeeping, count: rows)
       headGradient = plan.add(
         "one example's head gradient", .perExampleGradients, count: headGradientCount,
-        lifetime: StepTimeline.head(layers: L)...sum)
+        lifetime: timeline.head...sum)
       var kept: [(layers: [Range<Int>], floats: Range<Int>, buffer: MemoryPlan.BufferID)] = []
-      for l in 0..<(keeps ? L : 0) {
-        let layers = layout.layers.filter { layout[$0.lowerBound].name.hasPrefix("transformer.h.\(l).") }
-        guard let first = layers.first, let last = layers.last else { continue }
-        let floats = layout[first.lowerBound].offset..<layout[last.upperBound - 1].range.upperBound
+      var repeated: Set<Int> = []
+      for stage in 1..<timeline.head {
+        guard let tensors = layout.tensors(ofStage: stage) else { continue }
+        if repeats { repeated.formUnion(tensors) }
+        guard keeps else { continue }
+        let floats = layout[tensors.lowerBound].offset..<layout[tensors.upperBound - 1].range.upperBound
         let buffer = plan.add(
-          "the only example's gradient of h.\(l)", .perExampleGradients, count: floats.count,
-          lifetime: StepTimeline.backward(block: l, layers: L)...sum)
-        kept.append((layers, floats, buffer))
+          "the only example's gradient of h.\(stage - 1)", .perExampleGradients, count: floats.count, lifetime: timeline.backward(stage)...sum)
+        kept.append((layout.groups.filter { tensors.contains($0.lowerBound) }, floats, buffer))
       }
       self.kept = kept
-      let between = layout.filter { $0.name.hasPrefix("transformer.h.") || $0.name.hasPrefix("transformer.ln_f.") }
-      repeated = repeats ? Set(between.map(\.index)) : []
+      self.repeated = repeated
     }
   }
 
   /// - Parameters:
   ///   - extents: of all tensors.
   ///   - tiedTensor: the table that head and token embedding share, if they do.
-  ///   - headTensor: the head's weight.
+  ///   - headTensor: the head's weight; nil where it is frozen.
   package init(
-    sum: any GradientSum, extents: [TensorSlab.Extent], factors: ClipFactors, tiedTensor: Int?, headTensor: Int, buffers: Buffers,
+    sum: any GradientSum, extents: [TensorSlab.Extent], factors: ClipFactors, tiedTensor: Int?, headTensor: Int?, buffers: Buffers,
     workspaces: [GradientWorkspace], in arena: MemoryArena
   ) {
     self.sum = sum
@@ -98,61 +100,62 @@ package final class GhostGradients: GradientAccumulator {
       buffers.kept.firstIndex { $0.layers.contains { $0.contains(tensor) } }
     }
     let head = arena.elements(buffers.headGradient)
-    let extent = extents[headTensor]
+    self.headTensor = headTensor
     // The slab begins where the head's tensor would make it begin, so that `matrix(headTensor)` is the buffer.
-    headGradient = head.isEmpty ? nil : TensorSlab(head.baseAddress! - extent.offset, extents: extents)
+    headGradient = headTensor.flatMap { head.isEmpty ? nil : TensorSlab(head.baseAddress! - extents[$0].offset, extents: extents) }
   }
 
-  package var headChunks: HeadChunks { .withinRecords }
+  package var headChunks: HeadChunks { .withinUnits }
   package var clipFactors: ClipFactors? { factors }
   package var clippedSum: ClippedGradientSum? {
     ClippedGradientSum(sum, maxGradNorm: factors.maxGradNorm)
   }
 
-  package func beginMicrobatch(_ batch: Microbatch) {
-    records = batch.records
-    factors.begin(examples: records.count)
+  package func beginMicrobatch(units: Int) {
+    count = units
+    factors.begin(examples: units)
     book.removeAll(keepingCapacity: true)
-    headWaits = false
+    waitingHead = nil
     knowsFactors = false
   }
 
-  package func receive(_ gradient: some LayerGradient) {
+  package func receive(_ gradient: LayerGradient, units: [Range<Int>]) {
+    let tensor = gradient.anyTensor
     if knowsFactors {
-      addWeightedSum(gradient)
+      addWeightedSum(gradient, units: units)
       return
     }
-    if let block = keptBlockOfTensor[gradient.primary] {
-      keep(gradient, in: kept[block].gradient)
+    if let block = keptBlockOfTensor[tensor] {
+      keep(gradient, units: units, in: kept[block].gradient)
       return
     }
-    addNorms(of: gradient)
-    if repeated.contains(gradient.primary) { return }
-    if factors.clipping == .flat || gradient.primary == tiedTensor {
-      book.append(gradient.kind)
+    addNorms(of: gradient, units: units)
+    if repeated.contains(tensor) { return }
+    if factors.clipping == .flat || tensor == tiedTensor {
+      book.append((gradient, units))
     } else {
-      factors.setFactors(tensor: gradient.primary)
+      if let primary = gradient.primary { factors.setFactors(tensor: primary) }
       if let secondary = gradient.secondary { factors.setFactors(tensor: secondary) }
-      addWeightedSum(gradient)
+      addWeightedSum(gradient, units: units)
     }
   }
 
-  /// Records are worked on side by side where there is one for every thread, else one by one with all threads.
-  private func addNorms(of gradient: some LayerGradient) {
+  /// Units are worked on side by side where there is one for every thread, else one by one with all threads.
+  private func addNorms(of gradient: LayerGradient, units: [Range<Int>]) {
     let team = ThreadTeam.current
-    withUnsafeTemporaryAllocation(of: SquaredNorms.self, capacity: records.count) { norms in
+    withUnsafeTemporaryAllocation(of: SquaredNorms.self, capacity: units.count) { norms in
       // A function, not a constant that holds a closure: that one would be allocated.
       func compute(example: Int, thread: Int) {
-        let result = gradient.squaredGradientNorms(rows: records[example], workspace: workspaces[thread])
+        let result = gradient.squaredGradientNorms(rows: units[example], workspace: workspaces[thread])
         norms.initializeElement(at: example, to: result)
       }
-      if records.count >= team.count {
-        team.forEach(records.count, compute)
+      if units.count >= team.count {
+        team.forEach(units.count, compute)
       } else {
-        for example in records.indices { compute(example: example, thread: 0) }
+        for example in units.indices { compute(example: example, thread: 0) }
       }
-      for example in records.indices {
-        factors.add(norms[example].primary, example: example, tensor: gradient.primary)
+      for example in units.indices {
+        if let primary = gradient.primary { factors.add(norms[example].primary, example: example, tensor: primary) }
         if let secondary = gradient.secondary {
           factors.add(norms[example].secondary, example: example, tensor: secondary)
         }
@@ -160,9 +163,9 @@ package final class GhostGradients: GradientAccumulator {
     }
   }
 
-  private func keep(_ gradient: some LayerGradient, in slab: TensorSlab) {
-    precondition(records.count <= 1, "the gradient of one record is kept, not of \(records.count)")
-    guard let rows = records.first else { return }
+  private func keep(_ gradient: LayerGradient, units: [Range<Int>], in slab: TensorSlab) {
+    precondition(units.count <= 1, "the gradient of one unit is kept, not of \(units.count)")
+    guard let rows = units.first else { return }
     gradient.sumGradient(rows: rows, into: GradientTarget(overwritingTensorsOf: slab), workspace: workspaces[0])
     for tensor in [gradient.primary, gradient.secondary] {
       guard let tensor else { continue }
@@ -174,43 +177,42 @@ package final class GhostGradients: GradientAccumulator {
   /// its factor is known; else it stays if the example is the microbatch's only one, or is made again at the end.
   package func receiveHeadChunk(_ gradient: LinearGradient, _ position: HeadChunkPosition) {
     guard let headGradient else { preconditionFailure("chunks of a head without a buffer for its gradient") }
-    let tensor = gradient.primary
+    guard let tensor = gradient.primary else { preconditionFailure("a chunk of a frozen head") }
     let target = headGradient.matrix(tensor)
     gradient.sumGradient(
       rows: 0..<gradient.outputGradient.rows,
       into: GradientTarget(
         slab: headGradient, range: headGradient.range(of: tensor), overwrites: position.isFirst), workspace: workspaces[0])
     guard position.isLast else { return }
-    factors.add(RowKernels.squaredNorm(target.elements), example: position.example, tensor: tensor)
+    factors.add(RowKernels.squaredNorm(target.elements), example: position.unit, tensor: tensor)
     if factors.clipping == .flat || tensor == tiedTensor {
-      headWaits = true
+      waitingHead = position.units
     } else {
       factors.setFactors(tensor: tensor)
-      addHeadGradient(of: position.example, tensor: tensor)
+      addHeadGradient(of: position.unit, tensor: tensor)
     }
   }
 
-  package func endMicrobatch(_ batch: Microbatch, model: Transformer) {
+  package func endMicrobatch(_ source: some GradientSource) {
     switch factors.clipping {
     case .flat: factors.setFactors()
     case .perLayer: if let tiedTensor { factors.setFactors(tensor: tiedTensor) }
     }
-    let keptFactor = records.isEmpty ? nil : factors.factor(example: 0, tensor: 0)
+    let keptFactor = count == 0 ? nil : factors.factor(example: 0, tensor: 0)
     for block in kept {
       for layer in block.layers { addKept(block.gradient, layer: layer, factor: keptFactor) }
     }
     knowsFactors = true
-    for gradient in book { addBooked(gradient) }
-    if !repeated.isEmpty { model.repeatBlockGradients(of: batch, into: self) }
-    guard headWaits else { return }
-    let tensor = model.headTensor
-    if records.count == 1 {
+    for entry in book { addWeightedSum(entry.gradient, units: entry.units) }
+    if !repeated.isEmpty { source.repeatBlockGradients(into: self) }
+    guard let waitingHead, let tensor = headTensor else { return }
+    if count == 1 {
       addHeadGradient(of: 0, tensor: tensor)
       return
     }
-    let weights = factors.rowWeights(tensor: tensor, records: records, in: &primaryWeights)
+    let weights = factors.rowWeights(tensor: tensor, units: waitingHead, in: &primaryWeights)
     for run in weights.runs {
-      model.recomputedHeadGradients(of: batch, rows: run) { rows, gradient in
+      source.repeatHeadGradients(rows: run) { rows, gradient in
         let chunk = RowWeights(weights: weights.weights(rows), runs: [0..<rows.count])
         sum.add(layerOf: tensor) {
           gradient.sumWeightedGradients(
@@ -235,22 +237,13 @@ package final class GhostGradients: GradientAccumulator {
     }
   }
 
-  private func addBooked(_ gradient: LayerGradientKind) {
-    switch gradient {
-    case .linear(let gradient): addWeightedSum(gradient)
-    case .norm(let gradient): addWeightedSum(gradient)
-    case .tokens(let gradient): addWeightedSum(gradient)
-    case .positions(let gradient): addWeightedSum(gradient)
-    }
-  }
-
-  private func addWeightedSum(_ gradient: some LayerGradient) {
-    let primary = factors.rowWeights(tensor: gradient.primary, records: records, in: &primaryWeights)
+  private func addWeightedSum(_ gradient: LayerGradient, units: [Range<Int>]) {
+    let primary = factors.rowWeights(tensor: gradient.anyTensor, units: units, in: &primaryWeights)
     let secondary =
       factors.clipping == .flat
       ? primary
-      : factors.rowWeights(tensor: gradient.secondary ?? gradient.primary, records: records, in: &secondaryWeights)
-    sum.add(layerOf: gradient.primary) {
+      : factors.rowWeights(tensor: gradient.secondary ?? gradient.anyTensor, units: units, in: &secondaryWeights)
+    sum.add(layerOf: gradient.anyTensor) {
       gradient.sumWeightedGradients(
         GradientWeights(primary: primary, secondary: secondary), into: $0, workspace: workspaces[0])
     }

@@ -2,15 +2,17 @@
 package protocol GradientAccumulator: GradientSink {
   /// Where the sum grows.
   var sum: any GradientSum { get }
-  /// Norms and factors of the last microbatch; nil where examples aren't told apart.
+  /// Norms and factors of the last microbatch; nil where units aren't told apart.
   var clipFactors: ClipFactors? { get }
 
   /// Starts a batch: the sum is 0.
   func beginBatch()
-  /// Starts a microbatch, before its forward pass.
-  func beginMicrobatch(_ batch: Microbatch)
+  /// Starts a microbatch of so many units, before its forward pass.
+  func beginMicrobatch(units: Int)
   /// Ends a microbatch, after its backward pass and before the next forward pass.
-  func endMicrobatch(_ batch: Microbatch, model: Transformer)
+  ///
+  /// - Parameter source: makes again what isn't kept.
+  func endMicrobatch(_ source: some GradientSource)
   /// The sum of a private batch, as the Gaussian mechanism takes it; nil where nothing was clipped.
   var clippedSum: ClippedGradientSum? { get }
 }

@@ -1,51 +1,52 @@
-/// Per-example gradients materialised for every layer and every example of the microbatch, as hooks on the layers do
+/// Gradients materialised for every layer and every unit of the microbatch, as hooks on the layers do
 /// (Opacus' `GradSampleModule`): b·P floats. The plain algorithm, and the one that `ghost` is measured against.
 package final class HookGradients: GradientAccumulator {
   package let sum: any GradientSum
-  private let examples: [TensorSlab]
+  private let gradients: [TensorSlab]
   /// Tensors of each layer, by index.
   private let layers: [Range<Int>]
   private let workspace: GradientWorkspace
   private var factors: ClipFactors
-  private var records: [Range<Int>] = []
+  /// Of the microbatch.
+  private var count = 0
 
   /// - Parameters:
-  ///   - examples: one `[P]` slab for each example that a microbatch may hold.
+  ///   - gradients: one `[P]` slab for each unit that a microbatch may hold.
   ///   - layers: tensors of each layer, by index.
-  package init(sum: any GradientSum, examples: [TensorSlab], layers: [Range<Int>], factors: ClipFactors, workspace: GradientWorkspace) {
+  package init(sum: any GradientSum, gradients: [TensorSlab], layers: [Range<Int>], factors: ClipFactors, workspace: GradientWorkspace) {
     self.sum = sum
-    self.examples = examples
+    self.gradients = gradients
     self.layers = layers
     self.factors = factors
     self.workspace = workspace
   }
 
-  package var headChunks: HeadChunks { .withinRecords }
+  package var headChunks: HeadChunks { .withinUnits }
   package var clipFactors: ClipFactors? { factors }
   package var clippedSum: ClippedGradientSum? {
     ClippedGradientSum(sum, maxGradNorm: factors.maxGradNorm)
   }
 
-  package func beginMicrobatch(_ batch: Microbatch) {
-    records = batch.records
-    factors.begin(examples: records.count)
-    for slab in examples[..<records.count] { RowKernels.fill(slab.all, with: 0) }
+  package func beginMicrobatch(units: Int) {
+    count = units
+    factors.begin(examples: units)
+    for slab in gradients[..<units] { RowKernels.fill(slab.all, with: 0) }
   }
 
-  package func receive(_ gradient: some LayerGradient) {
-    for (slab, rows) in zip(examples, records) {
+  package func receive(_ gradient: LayerGradient, units: [Range<Int>]) {
+    for (slab, rows) in zip(gradients, units) {
       gradient.sumGradient(rows: rows, into: GradientTarget(addingTo: slab), workspace: workspace)
     }
   }
 
   package func receiveHeadChunk(_ gradient: LinearGradient, _ position: HeadChunkPosition) {
     gradient.sumGradient(
-      rows: 0..<gradient.outputGradient.rows, into: GradientTarget(addingTo: examples[position.example]), workspace: workspace)
+      rows: 0..<gradient.outputGradient.rows, into: GradientTarget(addingTo: gradients[position.unit]), workspace: workspace)
   }
 
-  package func endMicrobatch(_ batch: Microbatch, model: Transformer) {
+  package func endMicrobatch(_ source: some GradientSource) {
     let tensors = 0..<factors.tensors
-    let slabs = examples[..<records.count]
+    let slabs = gradients[..<count]
     for (example, slab) in slabs.enumerated() {
       for tensor in tensors {
         factors.add(RowKernels.squaredNorm(slab.vector(tensor)), example: example, tensor: tensor)

@@ -2,8 +2,6 @@
 package final class StandardGradients: GradientAccumulator {
   package let sum: any GradientSum
   private let workspace: GradientWorkspace
-  private var rowCount = 0
-
   package init(sum: any GradientSum, workspace: GradientWorkspace) {
     self.sum = sum
     self.workspace = workspace
@@ -13,19 +11,19 @@ package final class StandardGradients: GradientAccumulator {
   package var clipFactors: ClipFactors? { nil }
   package var clippedSum: ClippedGradientSum? { nil }
 
-  package func beginMicrobatch(_ batch: Microbatch) { rowCount = batch.rowCount }
+  package func beginMicrobatch(units: Int) {}
 
-  package func receive(_ gradient: some LayerGradient) {
-    add(gradient, rows: 0..<rowCount)
+  package func receive(_ gradient: LayerGradient, units: [Range<Int>]) {
+    add(gradient, rows: 0..<(units.last?.upperBound ?? 0))
   }
 
   package func receiveHeadChunk(_ gradient: LinearGradient, _ position: HeadChunkPosition) {
-    add(gradient, rows: 0..<gradient.outputGradient.rows)
+    add(.linear(gradient), rows: 0..<gradient.outputGradient.rows)
   }
 
-  private func add(_ gradient: some LayerGradient, rows: Range<Int>) {
-    sum.add(layerOf: gradient.primary) { gradient.sumGradient(rows: rows, into: $0, workspace: workspace) }
+  private func add(_ gradient: LayerGradient, rows: Range<Int>) {
+    sum.add(layerOf: gradient.anyTensor) { gradient.sumGradient(rows: rows, into: $0, workspace: workspace) }
   }
 
-  package func endMicrobatch(_ batch: Microbatch, model: Transformer) {}
+  package func endMicrobatch(_ source: some GradientSource) {}
 }

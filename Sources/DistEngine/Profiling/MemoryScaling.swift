@@ -74,7 +74,7 @@ public enum MemoryScaling {
   private static func warmUp(_ environment: MPIEnvironment) throws {
     let model = ModelPreset.tiny.configuration
     let plan = ReplicaPlan(
-      model: model, mode: .ghost, capacity: Microbatch.Capacity(examples: 2, rows: 16, positions: 8),
+      model: model, mode: .ghost, capacity: Microbatch.Capacity(units: 2, rows: 16, positions: 8),
       optimizer: .sgd(momentum: 0, weightDecay: 0),
       shards: ShardPlan(model.parameterLayout, sharding: .none, noise: .rank0, topology: environment.topology))
     let exchange = try ModelStateExchange(plan.shards, parameterCount: plan.layout.totalCount, environment: environment)

@@ -42,7 +42,7 @@ public struct Evaluation: Sendable {
       let replica = try ModelReplica(plan)
       return (replica, dataset, dataset.notes("evaluated"))
     }
-    try communicator.requireEqual(configuration, replica.plan.model, training: dataset, evaluation: nil)
+    try communicator.requireEqual(configuration, replica.plan.configuration, training: dataset, evaluation: nil)
     if communicator.rank == 0 { notes.forEach(note) }
     try replica.loadParameters(from: directory, key: RandomKey(seed: 0), communicator: communicator)
     loss = try replica.team.use { try replica.meanLoss(over: dataset, communicator: communicator) }

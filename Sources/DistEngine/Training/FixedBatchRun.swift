@@ -36,8 +36,8 @@ package struct FixedBatchRun {
 
   /// Fresh parameters for a replica in this process alone.
   package init(_ replica: ModelReplica, dataset: TokenizedDataset) {
-    replica.plan.layout.initialise(
-      replica.parameters, replica.plan.model, from: GaussianSource(Self.key.subKey(for: .initialisation)))
+    replica.plan.table.initialise(
+      trained: replica.parameters, frozen: replica.frozen, from: GaussianSource(Self.key.subKey(for: .initialisation)))
     self.init(replica, dataset: dataset, exchange: nil)
   }
 
@@ -61,7 +61,7 @@ package struct FixedBatchRun {
 
   package var plannedBytes: Int { replica.arena.layout.byteCount }
   /// The most records that a microbatch has.
-  package var microbatchRecords: Int { replica.plan.capacity.examples }
+  package var microbatchRecords: Int { replica.plan.capacity.units }
 
   /// Gradient, noise, sum over ranks and update. Collective.
   ///

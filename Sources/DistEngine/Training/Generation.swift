@@ -60,13 +60,13 @@ extension Generation {
     guard tokenizer.vocabularySize <= model.vocabularySize else {
       throw TrainingError.vocabularyTooSmall(tokenizer: tokenizer.vocabularySize, model: model.vocabularySize)
     }
-    let capacity = Microbatch.Capacity(examples: 1, rows: model.positions, positions: model.positions)
+    let capacity = Microbatch.Capacity(units: 1, rows: model.positions, positions: model.positions)
     let threads = min(ProcessorAffinity.affordableCores.count, PerformanceOptions.mostThreads)
     let plan = try ReplicaPlan(
       model: model, mode: .standard, capacity: capacity, optimizer: nil, computesGradients: false, threads: threads)
     try plan.checkAddressSpace(threads: threads)
     let replica = try ModelReplica(plan)
-    try ModelFile.readParameters(directory: directory, layout: replica.plan.layout, into: replica.parameters)
+    try replica.readParameters(from: directory)
     var ids = [tokenizer.endOfText]
     let bytes = Array(prompt.utf8)
     tokenizer.encode(bytes[...], limit: bytes.count, into: &ids)

@@ -24,7 +24,7 @@ public struct Inspection {
     let totals = replica.accumulateGradients(of: share, in: dataset) { batch, clipping in
       for (example, unit) in batch.units.enumerated() {
         let place = unit - records.lowerBound
-        losses[place] = batch.loss(ofRecord: example)
+        losses[place] = batch.loss(ofUnit: example)
         guard let clipping else { continue }
         for group in 0..<groups {
           norms[place * groups + group] = clipping.norm(example: example, group: group)

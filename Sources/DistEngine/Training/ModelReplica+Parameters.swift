@@ -32,14 +32,23 @@ extension ModelReplica {
     try communicator.agree("model") {
       guard communicator.rank == 0 else { return }
       if let directory {
-        try ModelFile.readParameters(directory: directory, layout: plan.layout, into: parameters)
+        try readParameters(from: directory)
       } else {
         let source = GaussianSource(key.subKey(for: .initialisation))
-        plan.layout.initialise(parameters, plan.model, from: source)
+        plan.table.initialise(trained: parameters, frozen: frozen, from: source)
       }
     }
     if let exchange { try exchange.broadcast(parameters) } else { try communicator.broadcast(parameters) }
+    if !frozen.isEmpty { try communicator.broadcast(frozen) }
   }
+
+  /// A model directory's parameters, trained and frozen.
+  package func readParameters(from directory: String) throws {
+    try ModelFile.readParameters(directory: directory, layout: plan.table.whole) { values(of: $0) }
+  }
+
+  /// A tensor of the whole model.
+  package func values(of entry: ParameterLayout.Entry) -> Vector { plan.table.values(of: entry, trained: parameters, frozen: frozen) }
 
   /// A number that differs, all but surely, where one bit of the parameters differs (FNV-1a over 32-bit words, in pieces of 2^16, then
   /// over the pieces' numbers). Ranks may have different numbers of threads: it doesn't depend on them.

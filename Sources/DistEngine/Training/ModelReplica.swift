@@ -6,9 +6,12 @@ package final class ModelReplica {
   package let arena: MemoryArena
   /// What the ranks of a node share; nil where they share nothing.
   let windows: NodeWindows?
-  /// `[P]` in canonical order.
+  /// `[P]`: the trained ones, in canonical order.
   package let parameters: Vector
-  package let transformer: Transformer
+  /// The frozen ones, in theirs.
+  package let frozen: Vector
+  private let memory: PassMemory
+  private var model: Model { plan.model }
   /// nil where the plan has no gradients.
   package let accumulator: (any GradientAccumulator)?
   private var microbatch: Microbatch
@@ -28,13 +31,16 @@ package final class ModelReplica {
     let arena = try MemoryArena(plan.memory)
     self.arena = arena
     parameters = windows?.parameters ?? arena.elements(plan.parameters)
-    transformer = Transformer(plan.model, parameters: parameters, buffers: plan.transformer, in: arena)
+    frozen = arena.elements(plan.frozen)
+    memory = PassMemory(
+      plan.table, policy: plan.declaration.policy, gradientGoesBelowHead: plan.declaration.gradientGoesBelowHead, parameters: parameters,
+      frozen: frozen, buffers: plan.passBuffers, in: arena)
     microbatch = Microbatch(plan.capacity, plan.microbatch, in: arena)
-    accumulator = Self.accumulator(plan, norms: norms, transformer: transformer, windows: windows, in: arena)
+    accumulator = Self.accumulator(plan, norms: norms, windows: windows, in: arena)
   }
 
   private static func accumulator(
-    _ plan: ReplicaPlan, norms: NormChoice, transformer: Transformer, windows: NodeWindows?, in arena: MemoryArena
+    _ plan: ReplicaPlan, norms: NormChoice, windows: NodeWindows?, in arena: MemoryArena
   ) -> (any GradientAccumulator)? {
     guard plan.computesGradients else { return nil }
     let extents = plan.layout.extents
@@ -49,14 +55,14 @@ package final class ModelReplica {
     case .standard: return StandardGradients(sum: sum, workspace: workspaces[0])
     case .hooks:
       let gradients = arena.elements(plan.examples).baseAddress!
-      let examples = (0..<plan.exampleCount).map {
+      let units = (0..<plan.exampleCount).map {
         TensorSlab(gradients + $0 * plan.layout.totalCount, extents: extents)
       }
       return HookGradients(
-        sum: sum, examples: examples, layers: plan.layout.layers, factors: factors(), workspace: workspaces[0])
+        sum: sum, gradients: units, layers: plan.layout.groups, factors: factors(), workspace: workspaces[0])
     case .ghost:
       return GhostGradients(
-        sum: sum, extents: extents, factors: factors(), tiedTensor: transformer.tiedTensor, headTensor: transformer.headTensor,
+        sum: sum, extents: extents, factors: factors(), tiedTensor: plan.model.tiedTensor(plan.table), headTensor: plan.model.headTensor(plan.table),
         buffers: plan.ghost, workspaces: workspaces, in: arena)
     }
   }
@@ -85,7 +91,7 @@ package final class ModelReplica {
     }
     return GradientWorkspace(
       // Forward passes alone use this buffer otherwise, and then no gradient is taken.
-      rows: arena.elements(plan.transformer.scaled), gramOfInputs: own(buffers.gramOfInputs),
+      rows: plan.declaration.rowScratchBuffer.map { arena.elements(plan.passBuffers[$0]) } ?? Vector(start: nil, count: 0), gramOfInputs: own(buffers.gramOfInputs),
       gramOfGradients: own(buffers.gramOfGradients), gramRows: buffers.gramRows,
       exampleGradient: own(buffers.exampleGradient), columnSums: own(buffers.columnSums),
       lastPosition: initialised(own(buffers.lastPosition, of: Int32.self)),
@@ -133,10 +139,10 @@ package final class ModelReplica {
       let batch = fill(units, of: dataset)
       step(batch, accumulator)
       totals.microbatches += 1
-      totals.examples += batch.records.count
+      totals.examples += batch.units.count
       totals.targets += batch.rowCount
-      for record in batch.records.indices {
-        let loss = batch.loss(ofRecord: record)
+      for unit in batch.units.indices {
+        let loss = batch.loss(ofUnit: unit)
         if loss.isFinite {
           totals.lossSum += loss
           totals.finiteLosses += 1
@@ -154,14 +160,15 @@ package final class ModelReplica {
     microbatch.removeAll()
     microbatch.append(unit: 0, ids: [0, 0])
     let coverage = GradientCoverage(tensors: plan.layout.count)
-    transformer.lossesAndGradients(of: microbatch, into: coverage)
-    return coverage.missing(plan.layout, tiedTensor: transformer.tiedTensor)
+    model.lossesAndGradients(Pass(memory, microbatch), into: coverage)
+    return coverage.missing(plan.layout, tiedTensor: model.tiedTensor(plan.table))
   }
 
   private func step(_ batch: Microbatch, _ accumulator: some GradientAccumulator) {
-    accumulator.beginMicrobatch(batch)
-    transformer.lossesAndGradients(of: batch, into: accumulator)
-    accumulator.endMicrobatch(batch, model: transformer)
+    let pass = Pass(memory, batch)
+    accumulator.beginMicrobatch(units: batch.units.count)
+    model.lossesAndGradients(pass, into: accumulator)
+    accumulator.endMicrobatch(RepeatedPass(model, pass))
   }
 
   /// Loss over some records, weighted by target: sum in nats, and the number of targets.
@@ -169,7 +176,7 @@ package final class ModelReplica {
     var result = (sum: 0.0, targets: 0)
     for units in microbatches(of: units, in: dataset) {
       let batch = fill(units, of: dataset)
-      transformer.losses(of: batch)
+      model.losses(Pass(memory, batch))
       result.sum += batch.losses.reduce(0, +)
       result.targets += batch.rowCount
     }
@@ -181,7 +188,7 @@ package final class ModelReplica {
     microbatch.removeAll()
     // A record's last id is a target only; which one it is doesn't matter here.
     microbatch.append(unit: 0, ids: Array(ids) + [0])
-    return transformer.lastLogits(of: microbatch)
+    return model.lastLogits(Pass(memory, microbatch))
   }
 
   /// Units by microbatch, the longest records first, each as many as fit: records of a microbatch are of like length, and the short
@@ -192,7 +199,7 @@ package final class ModelReplica {
     let byLength = units.sorted { (dataset.targetCount(of: $0), $1) > (dataset.targetCount(of: $1), $0) }
     for unit in byLength {
       let count = dataset.targetCount(of: unit)
-      if groups.isEmpty || groups[groups.count - 1].count == plan.capacity.examples || rows + count > plan.capacity.rows {
+      if groups.isEmpty || groups[groups.count - 1].count == plan.capacity.units || rows + count > plan.capacity.rows {
         groups.append([])
         rows = 0
       }
@@ -204,7 +211,7 @@ package final class ModelReplica {
 
   private func fill(_ units: [Int], of dataset: TokenizedDataset) -> Microbatch {
     microbatch.removeAll()
-    for unit in units { microbatch.append(unit: unit, of: dataset) }
+    for unit in units { microbatch.append(unit: unit, records: CollectionOfOne(unit), of: dataset) }
     return microbatch
   }
 }

@@ -14,14 +14,14 @@ extension ReplicaPlan {
     fastestFor configuration: TrainingConfiguration, model: ModelConfiguration, capacity: Microbatch.Capacity,
     optimizer: OptimizerConfiguration?, threads: Int = 1, shards: ShardPlan? = nil, limits: [NodeLimit] = []
   ) throws {
-    let layout = ParameterLayout(model)
+    let layout = model.parameterTable(trainable: configuration.trainable).trained
     let own = shards ?? ShardPlan(layout)
     let first = own.ofFirstRank(layout)
     let (mode, performance) = (configuration.mode, configuration.performance)
     let plan = { (mode: TrainingMode, capacity: Microbatch.Capacity, choices: Choices, shards: ShardPlan) in
       ReplicaPlan(
         model: model, mode: mode, clipping: configuration.clipping, maxGradNorm: configuration.maxGradNorm,
-        capacity: capacity, recompute: performance.recompute, optimizer: optimizer, threads: threads, choices: choices, shards: shards)
+        capacity: capacity, recompute: performance.recompute, optimizer: optimizer, trainable: configuration.trainable, threads: threads, choices: choices, shards: shards)
     }
     let budget: Int?
     switch performance.memoryBudget {
@@ -58,8 +58,8 @@ extension ReplicaPlan {
   /// The plan of rank 0: what all ranks can reckon with.
   package var ofFirstRank: ReplicaPlan {
     ReplicaPlan(
-      model: model, mode: mode, clipping: clipping, maxGradNorm: maxGradNorm, capacity: capacity, recompute: recompute,
-      optimizer: optimizer, computesGradients: computesGradients, threads: threads, choices: choices, shards: shards.ofFirstRank(layout))
+      model: configuration, mode: mode, clipping: clipping, maxGradNorm: maxGradNorm, capacity: capacity, recompute: recompute,
+      optimizer: optimizer, trainable: trainable, computesGradients: computesGradients, threads: threads, choices: choices, shards: shards.ofFirstRank(layout))
   }
 
   private func fits(_ limits: [NodeLimit]) -> Bool { limits.allSatisfy { $0.refusal(of: self) == nil } }
@@ -74,7 +74,7 @@ extension ReplicaPlan.Choices {
     mode: TrainingMode, clipping: Clipping, model: ModelConfiguration, capacity: Microbatch.Capacity
   ) -> [Self] {
     guard mode == .ghost else { return [Self()] }
-    if capacity.examples == 1 {
+    if capacity.units == 1 {
       // Book-keeping's norms are left out.
       return clipping == .flat ? [Self(keepsOnlyExample: true), Self()] : [Self()]
     }
@@ -84,9 +84,10 @@ extension ReplicaPlan.Choices {
 }
 
 extension Microbatch.Capacity {
-  /// This one, one of half as many records and rows, and so on to a single record.
+  /// This one, one of half as many units and rows, and so on to a single unit.
   fileprivate var halvings: [Self] {
-    guard examples > 1 || rows > positions else { return [self] }
-    return [self] + Self(examples: max(1, examples / 2), rows: max(positions, rows / 2), positions: positions).halvings
+    guard units > 1 || rows > unitRows else { return [self] }
+    let half = Self(units: max(1, units / 2), rows: max(unitRows, rows / 2), positions: positions, unitRows: unitRows)
+    return [self] + half.halvings
   }
 }

@@ -1,13 +1,18 @@
 /// Every buffer of one rank, for a model, a mode and a microbatch: computed without allocating anything.
 package struct ReplicaPlan {
-  package let model: ModelConfiguration
-  package let layout: ParameterLayout
+  package let configuration: ModelConfiguration
+  package let declaration: ModelDeclaration
+  package let model: Model
+  package let table: ParameterTable
+  /// The trained tensors.
+  package var layout: ParameterLayout { table.trained }
   package let mode: TrainingMode
   package let clipping: Clipping
   package let maxGradNorm: Double
   package let capacity: Microbatch.Capacity
   package let recompute: Recomputation
   package let optimizer: OptimizerConfiguration?
+  package let trainable: TrainableParameters
   /// Threads of the largest team that uses the replica: each has scratch of its own.
   package let threads: Int
   package let choices: Choices
@@ -19,23 +24,24 @@ package struct ReplicaPlan {
   /// Which one of several ways that give the same result: `init(fastestFor:…)` chooses.
   package struct Choices: Sendable, Equatable {
     /// nil: the one that needs less memory.
-    package var logits: TransformerBuffers.LogitStorage?
+    package var logits: PassPolicy.LogitStorage?
     /// In flat `ghost` with one record a microbatch: whether its gradient is kept, or book-keeping done as otherwise.
     package var keepsOnlyExample: Bool
 
-    package init(logits: TransformerBuffers.LogitStorage? = nil, keepsOnlyExample: Bool = false) {
+    package init(logits: PassPolicy.LogitStorage? = nil, keepsOnlyExample: Bool = false) {
       self.logits = logits
       self.keepsOnlyExample = keepsOnlyExample
     }
   }
 
   package let computesGradients: Bool
-  let parameters, gradientSum: MemoryPlan.BufferID
+  let parameters, frozen, gradientSum: MemoryPlan.BufferID
   /// `[b, P]`, in `hooks`.
   let examples: MemoryPlan.BufferID
   let exampleCount: Int
   let microbatch: Microbatch.Buffers
-  let transformer: TransformerBuffers
+  /// Buffers of the passes, in order of declaration.
+  let passBuffers: [MemoryPlan.BufferID]
   let factors: ClipFactors.Buffers
   let ghost: GhostGradients.Buffers
   let optimizerState: Optimizer.Buffers?
@@ -56,11 +62,12 @@ package struct ReplicaPlan {
   package init(
     model: ModelConfiguration, mode: TrainingMode, clipping: Clipping = .flat, maxGradNorm: Double = 1,
     capacity: Microbatch.Capacity, recompute: Recomputation = .none, optimizer: OptimizerConfiguration?,
-    computesGradients: Bool = true, threads: Int = 1, choices: Choices = Choices(), shards: ShardPlan? = nil
+    trainable: TrainableParameters = .all, computesGradients: Bool = true, threads: Int = 1, choices: Choices = Choices(), shards: ShardPlan? = nil
   ) {
     self.threads = threads
     self.choices = choices
-    self.model = model
+    self.configuration = model
+    self.trainable = trainable
     self.mode = mode
     self.clipping = clipping
     self.maxGradNorm = maxGradNorm
@@ -68,46 +75,49 @@ package struct ReplicaPlan {
     self.recompute = recompute
     self.optimizer = optimizer
     self.computesGradients = computesGradients
-    layout = ParameterLayout(model)
+    let table = model.parameterTable(trainable: trainable)
+    self.table = table
+    let layout = table.trained
     let count = layout.totalCount
     let shards = shards ?? ShardPlan(layout)
     self.shards = shards
     let isShared = shards.sharding == .node
     var plan = MemoryPlan()
     parameters = plan.add("parameters", .parameters, count: count, placement: isShared ? .node : .rank)
+    frozen = plan.add("frozen parameters", .parameters, count: table.frozen.totalCount)
     // In the window of exchange, where the whole gradient is.
     let summed = !isShared ? count : shards.exchangesByLayer ? shards.updatedCount : 0
     gradientSum = plan.add("gradient sum", .gradients, count: computesGradients ? summed : 0)
     _ = plan.add(
       "gradient exchange", .communication, count: shards.windowByteCount, of: UInt8.self, placement: .window)
-    let materialised = mode == .hooks && computesGradients ? capacity.examples : 0
+    let materialised = mode == .hooks && computesGradients ? capacity.units : 0
     exampleCount = materialised
     examples = plan.add("gradients of the examples", .perExampleGradients, count: materialised * count)
     microbatch = Microbatch.Buffers(capacity, in: &plan)
     let isGhost = mode == .ghost && computesGradients
     let isFlatGhost = isGhost && clipping == .flat
     let keeps = choices.keepsOnlyExample
-    precondition(!keeps || isFlatGhost && capacity.examples == 1, "one record's gradient kept where there may be others")
+    precondition(!keeps || isFlatGhost && capacity.units == 1, "one unit's gradient kept where there may be others")
     // Where ranks share a sum, a layer's gradient is added once a microbatch: chunks of the head would each be exchanged as a whole.
     let logits =
       shards.exchangesByLayer ? .whole : choices.logits ?? Self.logitStorage(model, capacity: capacity, bookKeeps: isGhost && !keeps)
-    transformer = TransformerBuffers(
-      model, capacity: capacity,
-      options: TransformerBuffers.Options(
-        retention: !computesGradients ? .inference : isFlatGhost && !keeps ? .weightedSum : .backward,
-        logits: logits, tiedCrossTerm: isGhost && model.tiedEmbeddings, outerLayersWait: isFlatGhost,
-        recompute: recompute, threads: threads), in: &plan)
+    let policy = PassPolicy(
+      retention: !computesGradients ? .inference : isFlatGhost && !keeps ? .weightedSum : .backward,
+      logits: logits, takesGhostNorms: isGhost, outerLayersWait: isFlatGhost, recompute: recompute, trainable: trainable, threads: threads)
+    let (declaration, passes) = model.declare(capacity: capacity, policy: policy)
+    self.declaration = declaration
+    self.model = passes
+    passBuffers = declaration.add(to: &plan)
     let tellsExamplesApart = mode.isPrivate && computesGradients
     factors = ClipFactors.Buffers(
-      examples: tellsExamplesApart ? capacity.examples : 0, tensors: layout.count, clipping: clipping, in: &plan)
+      examples: tellsExamplesApart ? capacity.units : 0, tensors: layout.count, clipping: clipping, in: &plan)
     ghost = GhostGradients.Buffers(
-      model: model, layout: layout, rows: isGhost ? capacity.rows : 0,
-      headGradientCount: isGhost && logits != .whole ? model.vocabularySize * model.width : 0, keeps: keeps,
+      layout: layout, timeline: declaration.timeline, rows: isGhost ? capacity.rows : 0,
+      headGradientCount: isGhost && logits != .whole ? declaration.headShape.map { $0.inputs * $0.outputs } ?? 0 : 0, keeps: keeps,
       repeats: isFlatGhost && !keeps && recompute == .blocks, in: &plan)
     optimizerState = optimizer.map { Optimizer.Buffers($0, count: shards.updatedCount, in: &plan) }
     workspace = Self.workspace(
-      model, capacity: capacity, isGhost: isGhost, logits: logits,
-      parts: isGhost ? min(threads, capacity.examples) : 1, in: &plan)
+      declaration, isGhost: isGhost, parts: isGhost ? min(threads, capacity.units) : 1, in: &plan)
     memory = plan
   }
 
@@ -115,13 +125,15 @@ package struct ReplicaPlan {
   static let instantiationStrip = 256
 
   /// Floats of a strip: wide enough for matrix products to be efficient; any layer may need it, where its Gram matrices cancel.
-  private static func stripCount(_ model: ModelConfiguration) -> Int {
-    max(model.width, model.innerWidth) * min(instantiationStrip, max(3 * model.width, model.innerWidth))
+  private static func stripCount(_ declaration: ModelDeclaration) -> Int {
+    let shapes = declaration.blockShapes
+    let head = declaration.headShape?.inputs ?? 0
+    return max(head, (shapes.map(\.inputs).max() ?? 0) * min(instantiationStrip, shapes.map(\.outputs).max() ?? 0))
   }
 
   /// Rows of logits held at a time; nil where all are.
   var logitChunkRows: Int? {
-    switch transformer.options.logits {
+    switch declaration.policy.logits {
     case .whole: nil
     case .chunks(let rows): rows
     }
@@ -130,13 +142,13 @@ package struct ReplicaPlan {
   /// Layers of which the plan takes norms one way or the other.
   private var shapesWithNorms: [LinearShape] {
     guard mode == .ghost else { return [] }
-    return (choices.keepsOnlyExample ? [] : model.blockShapes) + (logitChunkRows == nil ? [model.headShape] : [])
+    return (choices.keepsOnlyExample ? [] : declaration.blockShapes) + (logitChunkRows == nil ? declaration.headShape.map { [$0] } ?? [] : [])
   }
 
   /// Times the ways to the norms that this plan takes, on some memory that is freed.
   package func timeNorms() -> [NormTiming] {
     let shapes = shapesWithNorms
-    let stopwatch = NormStopwatch(shapes: shapes, longest: capacity.positions, stripCount: Self.stripCount(model))
+    let stopwatch = NormStopwatch(shapes: shapes, longest: capacity.unitRows, stripCount: Self.stripCount(declaration))
     return shapes.map(stopwatch.timing)
   }
 
@@ -162,27 +174,25 @@ package struct ReplicaPlan {
   /// head gradient, whose factor is not known before the end of the backward pass.
   private static func logitStorage(
     _ model: ModelConfiguration, capacity: Microbatch.Capacity, bookKeeps: Bool
-  ) -> TransformerBuffers.LogitStorage {
+  ) -> PassPolicy.LogitStorage {
     let chunk = min(logitChunk, capacity.rows)
     let rowsAtNoCost = bookKeeps ? chunk + model.width : chunk
     return capacity.rows <= rowsAtNoCost ? .whole : .chunks(rows: chunk)
   }
 
   private static func workspace(
-    _ model: ModelConfiguration, capacity: Microbatch.Capacity, isGhost: Bool, logits: TransformerBuffers.LogitStorage,
-    parts: Int, in plan: inout MemoryPlan
+    _ declaration: ModelDeclaration, isGhost: Bool, parts: Int, in plan: inout MemoryPlan
   ) -> WorkspaceBuffers {
-    let (d, inner, T) = (model.width, model.innerWidth, capacity.positions)
+    let T = declaration.capacity.unitRows
     let gram = isGhost ? T * T : 0
-    let widest = max(2 * d, 3 * d, inner, logits == .whole ? model.vocabularySize : 0)
     return WorkspaceBuffers(
       gramOfInputs: plan.add("Gram matrix of inputs", .workspace, count: parts * gram),
       gramOfGradients: plan.add("Gram matrix of output gradients", .workspace, count: parts * gram),
       exampleGradient: plan.add(
-        "strip of one example's gradient", .perExampleGradients, count: isGhost ? parts * stripCount(model) : 0),
-      columnSums: plan.add("column sums", .workspace, count: parts * widest),
+        "strip of one example's gradient", .perExampleGradients, count: isGhost ? parts * stripCount(declaration) : 0),
+      columnSums: plan.add("column sums", .workspace, count: parts * declaration.columnSums),
       lastPosition: plan.add(
-        "last position by token", .workspace, count: isGhost ? parts * model.vocabularySize : 0, of: Int32.self),
+        "last position by token", .workspace, count: isGhost ? parts * declaration.tableRows : 0, of: Int32.self),
       previousPosition: plan.add("previous position", .workspace, count: isGhost ? parts * T : 0, of: Int32.self),
       gramRows: isGhost ? T : 0, parts: parts)
   }

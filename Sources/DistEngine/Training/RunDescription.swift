@@ -89,7 +89,7 @@ struct RunDescription: Encodable {
     datasetSize = setup.datasetSize
     batchSize = configuration.batchSize
     let capacity = setup.plan.capacity
-    microbatch = Microbatch(examples: capacity.examples, rows: capacity.rows)
+    microbatch = Microbatch(examples: capacity.units, rows: capacity.rows)
     recompute = configuration.performance.recompute
     memoryBudget = configuration.performance.memoryBudget.description
     steps = setup.steps

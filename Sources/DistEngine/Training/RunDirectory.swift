@@ -97,7 +97,9 @@ package final class RunDirectory {
     try write(statement, to: "privacy.json")
     try AtomicFile.makeDirectory(model)
     try write(statement, to: "model/privacy.json", isForRelease: true)
-    try ModelFile.write(directory: model, configuration: setup.model, parameters: UnsafeBufferPointer(replica.parameters))
+    try ModelFile.write(directory: model, configuration: setup.model, layout: replica.plan.table.whole) {
+      UnsafeBufferPointer(replica.values(of: $0))
+    }
   }
 
   /// - Parameter isForRelease: readable as the user's files are; all others are the operator's alone.

@@ -74,7 +74,7 @@ public struct RunPlan: Sendable {
     batchSize = configuration.batchSize
     longestRecord = setup.training.longestSequence
     steps = setup.steps
-    microbatchExamples = plan.capacity.examples
+    microbatchExamples = plan.capacity.units
     microbatchRows = plan.capacity.rows
     rankBytes = plan.memory.byteCountOfRank
     sharedBytes = plan.memory.byteCount(in: .node)

@@ -57,11 +57,11 @@ extension SelfTest {
     let plan = ReplicaPlan(
       model: model, mode: mode, clipping: clipping, maxGradNorm: maxGradNorm,
       capacity: Microbatch.Capacity(
-        examples: microbatch, rows: microbatch * dataset.longestSequence, positions: dataset.longestSequence),
+        units: microbatch, rows: microbatch * dataset.longestSequence, positions: dataset.longestSequence),
       optimizer: nil)
     let replica = try ModelReplica(plan, norms: .timed(plan.timeNorms()))
     let key = RandomKey(seed: 7)
-    replica.plan.layout.initialise(replica.parameters, model, from: GaussianSource(key.subKey(for: .initialisation)))
+    replica.plan.layout.initialise(replica.parameters, from: GaussianSource(key.subKey(for: .initialisation)))
     // Biases and gains off their defaults, so that an error in them shows.
     GaussianSource(key.subKey(for: .generation)).add(
       step: 0, elements: 0..<replica.parameters.count, scale: 0.1, to: replica.parameters)

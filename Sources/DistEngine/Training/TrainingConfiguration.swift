@@ -20,6 +20,8 @@ public struct TrainingConfiguration: Sendable {
     case poisson, shuffle
   }
 
+  /// Which parameters are trained.
+  public var trainable = TrainableParameters.all
   public var mode = TrainingMode.ghost
   public var clipping = Clipping.flat
   public var maxGradNorm = 1.0

@@ -62,14 +62,14 @@ public struct PerformanceOptions: Sendable, Equatable {
     mode: TrainingMode, positions: Int, typicalPositions: Int, parameterCount: Int
   ) -> Microbatch.Capacity {
     if let microbatch {
-      return Microbatch.Capacity(examples: microbatch, rows: microbatch * positions, positions: positions)
+      return Microbatch.Capacity(units: microbatch, rows: microbatch * positions, positions: positions)
     }
     let rows = max(positions, Self.efficientRows)
     if 2 * typicalPositions > Self.efficientRows {
-      return Microbatch.Capacity(examples: 1, rows: positions, positions: positions)
+      return Microbatch.Capacity(units: 1, rows: positions, positions: positions)
     }
-    guard mode == .hooks else { return Microbatch.Capacity(examples: rows, rows: rows, positions: positions) }
+    guard mode == .hooks else { return Microbatch.Capacity(units: rows, rows: rows, positions: positions) }
     let examples = max(1, min(rows, Self.automaticHookBytes / (4 * max(1, parameterCount))))
-    return Microbatch.Capacity(examples: examples, rows: min(rows, examples * positions), positions: positions)
+    return Microbatch.Capacity(units: examples, rows: min(rows, examples * positions), positions: positions)
   }
 }

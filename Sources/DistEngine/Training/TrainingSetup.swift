@@ -236,7 +236,8 @@ package struct TrainingSetup {
         typicalPositions: training.meanTargetCount, parameterCount: sources.model.parameterCount)
       return try ReplicaPlan(
         fastestFor: configuration, model: sources.model, capacity: capacity, optimizer: configuration.optimizer,
-        threads: threads, shards: configuration.performance.shards(ParameterLayout(sources.model), topology: topology),
+        threads: threads, shards: configuration.performance.shards(
+          sources.model.parameterTable(trainable: configuration.trainable).trained, topology: topology),
         limits: limits)
     }
 

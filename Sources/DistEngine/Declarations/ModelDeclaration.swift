@@ -1,0 +1,243 @@
+/// A buffer of a model's passes, by its place in the order of declaration.
+package struct BufferID: Hashable, Sendable {
+  let index: Int
+}
+
+/// Collects what a model is made of while its layers are made: parameters, buffers with their lifetimes, shapes.
+///
+/// Lifetimes are derived: a buffer begins at the stage at which it is declared, and every layer extends what it reads to its own last
+/// read. Frozen tensors, recomputation and the three modes need no cases of their own.
+package struct ModelDeclaration {
+  package let capacity: Microbatch.Capacity
+  package let timeline: Timeline
+  package let policy: PassPolicy
+  /// The first stage with a trained tensor: no backward pass goes below it. nil where nothing is trained.
+  package let lowestTrainedStage: Int?
+
+  package private(set) var parameters: [ParameterDeclaration] = []
+  private var useCounts: [Int] = []
+  private var groupCount = 0
+  private var buffers: [Buffer] = []
+  private var sharedBuffers: [String: BufferID] = [:]
+  private var stage = 0
+  private var bufferPrefix = ""
+  private var parameterPrefix = ""
+
+  /// Shapes of the linear layers, for the choice of norms; those of the head apart.
+  package private(set) var blockShapes: [LinearShape] = []
+  package private(set) var headShape: LinearShape?
+  package private(set) var rowScratchBuffer: BufferID?
+  /// Columns that column sums must have.
+  package private(set) var columnSums = 0
+  /// Rows of the largest table: a place for each.
+  package private(set) var tableRows = 0
+  /// Elements of the matrices of linear layers, for the count of flops, and whether their gradients are computed.
+  package private(set) var matrixElements = 0
+
+  struct Buffer {
+    let name: String
+    let category: MemoryPlan.Category
+    var count: Int
+    var lifetime: ClosedRange<Int>
+    /// In the book where it lives until the weighted sum.
+    var isGradient = false
+  }
+
+  /// - Parameter lowestTrainedStage: as a declaration of the same model found it; nil keeps everything.
+  init(blocks: Int, capacity: Microbatch.Capacity, policy: PassPolicy, lowestTrainedStage: Int?) {
+    timeline = Timeline(blocks: blocks)
+    self.capacity = capacity
+    self.policy = policy
+    self.lowestTrainedStage = lowestTrainedStage
+  }
+
+  // MARK: Stages
+
+  /// Runs `body` within a stage: what it declares belongs there.
+  mutating func at<Result>(_ stage: Int, _ body: (inout ModelDeclaration) -> Result) -> Result {
+    let before = (self.stage, bufferPrefix, parameterPrefix)
+    self.stage = stage
+    if timeline.isBlock(stage) { bufferPrefix = "h.\(stage - 1) " }
+    defer { (self.stage, bufferPrefix, parameterPrefix) = before }
+    return body(&self)
+  }
+
+  /// What every block is made of, with names of parameters behind `prefix` and the block's number.
+  mutating func blocks<Part>(_ prefix: String, _ layers: (inout ModelDeclaration) -> [Part]) -> [[Part]] {
+    (1..<timeline.head).map { stage in
+      at(stage) { d in
+        d.parameterPrefix = "\(prefix).\(stage - 1)."
+        return layers(&d)
+      }
+    }
+  }
+
+  mutating func head<Result>(_ body: (inout ModelDeclaration) -> Result) -> Result { at(timeline.head, body) }
+
+  /// Whether the backward pass comes to this stage.
+  var runsBackward: Bool { policy.isTraining && lowestTrainedStage.map { stage >= $0 } ?? false }
+  /// Whether it goes further, so that the gradient before this stage is needed.
+  var continuesBackward: Bool { policy.isTraining && lowestTrainedStage.map { stage > $0 } ?? false }
+
+  /// Whether anything below the head's own weight is trained.
+  package var gradientGoesBelowHead: Bool {
+    parameters.contains { $0.isTrained && ($0.stage < timeline.head || $0.role != .head) }
+  }
+
+  private var backward: Int { timeline.backward(stage) }
+  /// Where the blocks' backward passes end: the first, or the second.
+  private var lastBlockPoint: Int {
+    policy.repeatsBlocks ? timeline.weightedSum : timeline.backward(max(1, lowestTrainedStage ?? timeline.head))
+  }
+
+  // MARK: Parameters
+
+  /// Tensors that get their gradient together share a group.
+  mutating func newGroup() -> Int {
+    groupCount += 1
+    return groupCount - 1
+  }
+
+  mutating func parameter(
+    _ name: String, _ shape: [Int], role: ParameterRole, group: Int, fresh: FreshValues
+  ) -> ParameterID {
+    parameters.append(
+      ParameterDeclaration(
+        name: parameterPrefix + name, shape: shape, role: role, group: group, stage: stage, fresh: fresh,
+        isTrained: policy.trainable.trains(role)))
+    useCounts.append(1)
+    return ParameterID(index: parameters.count - 1)
+  }
+
+  /// One more layer uses a tensor: it is tied.
+  mutating func use(_ id: ParameterID) { useCounts[id.index] += 1 }
+
+  func useCount(_ id: ParameterID) -> Int { useCounts[id.index] }
+  func isTrained(_ id: ParameterID) -> Bool { policy.isTraining && parameters[id.index].isTrained }
+
+  var table: ParameterTable { ParameterTable(parameters, uses: useCounts) }
+
+  /// The last read of a gradient's operands: the layer's own backward pass, or the weighted sum where factors come last; nil of a frozen
+  /// tensor.
+  func lastRead(_ id: ParameterID) -> Int? {
+    guard isTrained(id) else { return nil }
+    if timeline.isBlock(stage) { return policy.booksBlocks ? timeline.weightedSum : backward }
+    // A tied table's sum waits for both parts of its norm, whatever the clipping.
+    let waits = policy.outerWaits || policy.takesGhostNorms && useCounts[id.index] > 1
+    return waits ? timeline.weightedSum : backward
+  }
+
+  // MARK: Buffers
+
+  /// `[R, columns]` that the forward pass of this stage writes. Where blocks are recomputed, all blocks' one of that name.
+  mutating func activation(_ name: String, columns: Int) -> BufferID {
+    let count = capacity.rows * columns
+    if timeline.isBlock(stage), policy.recomputesBlocks {
+      return shared("each block's \(name)", .activations, count: count, lifetime: 1...lastBlockPoint)
+    }
+    return add(bufferPrefix + name, .activations, count: count, at: timeline.forward(stage))
+  }
+
+  /// One buffer for all who name it: the largest of what they ask for.
+  mutating func shared(
+    _ name: String, _ category: MemoryPlan.Category, count: Int, lifetime: ClosedRange<Int>
+  ) -> BufferID {
+    if let id = sharedBuffers[name] {
+      buffers[id.index].count = max(buffers[id.index].count, count)
+      extend(id, to: lifetime)
+      return id
+    }
+    buffers.append(Buffer(name: name, category: category, count: count, lifetime: lifetime))
+    let id = BufferID(index: buffers.count - 1)
+    sharedBuffers[name] = id
+    return id
+  }
+
+  /// Scratch of the blocks' passes.
+  mutating func blockScratch(_ name: String, count: Int, backwardOnly: Bool = false) -> BufferID {
+    let first = backwardOnly ? timeline.head + 1 : 1
+    return shared(
+      name, .workspace, count: backwardOnly && !policy.isTraining ? 0 : count, lifetime: first...max(first, lastBlockPoint))
+  }
+
+  /// `[R, columns]` for gradients between a layer's products, and for the stream while a block is recomputed.
+  mutating func wideScratch(columns: Int) -> BufferID {
+    blockScratch("inner gradient", count: capacity.rows * columns, backwardOnly: true)
+  }
+
+  /// `[R, columns]` for a layer's rows, scaled: nothing in it outlives a call. One for passes and gradients.
+  @discardableResult mutating func rowScratch(columns: Int) -> BufferID {
+    let id = shared("layer norm output", .workspace, count: capacity.rows * columns, lifetime: 0...timeline.weightedSum)
+    rowScratchBuffer = id
+    return id
+  }
+
+  mutating func buffer(_ name: String, _ category: MemoryPlan.Category, count: Int) -> BufferID {
+    add(bufferPrefix + name, category, count: count, at: timeline.forward(stage))
+  }
+
+  private mutating func add(_ name: String, _ category: MemoryPlan.Category, count: Int, at point: Int) -> BufferID {
+    buffers.append(Buffer(name: name, category: category, count: count, lifetime: point...point))
+    return BufferID(index: buffers.count - 1)
+  }
+
+  /// A gradient of the residual stream or of a norm's output, made in this stage's backward pass.
+  mutating func gradient(_ name: String, columns: Int) -> BufferID {
+    let id = add(bufferPrefix + name, .workspace, count: capacity.rows * columns, at: backward)
+    buffers[id.index].isGradient = true
+    return id
+  }
+
+  /// Extends a buffer to its read at `point`; nil extends nothing.
+  mutating func keep(_ id: BufferID, until point: Int?) {
+    guard let point else { return }
+    extend(id, to: point...point)
+  }
+
+  /// Extends a buffer to this stage's backward pass.
+  mutating func keepUntilBackward(_ id: BufferID) {
+    if runsBackward { keep(id, until: backward) }
+  }
+
+  private mutating func extend(_ id: BufferID, to lifetime: ClosedRange<Int>) {
+    let old = buffers[id.index].lifetime
+    buffers[id.index].lifetime = min(old.lowerBound, lifetime.lowerBound)...max(old.upperBound, lifetime.upperBound)
+  }
+
+  /// Where the gradient before a layer goes: in place of the one behind it, unless somebody reads that later.
+  mutating func successor(of gradient: BufferID, _ name: String, columns: Int) -> BufferID {
+    if policy.repeatsBlocks && timeline.isBlock(stage) {
+      // Nobody reads it later but the second backward pass, which makes it again.
+      keep(gradient, until: timeline.weightedSum)
+      return gradient
+    }
+    if buffers[gradient.index].lifetime.upperBound > backward { return self.gradient(name, columns: columns) }
+    keep(gradient, until: backward)
+    return gradient
+  }
+
+  // MARK: Shapes
+
+  /// - Parameter takesNorms: whether norms of its weight's gradient are ever taken.
+  mutating func declareLinear(_ shape: LinearShape, takesNorms: Bool) {
+    matrixElements += shape.inputs * shape.outputs
+    guard takesNorms else { return }
+    if stage == timeline.head {
+      headShape = shape
+    } else if !blockShapes.contains(shape) {
+      blockShapes.append(shape)
+    }
+  }
+
+  mutating func needsColumnSums(_ columns: Int) { columnSums = max(columnSums, columns) }
+  mutating func needsPlaces(forRows rows: Int) { tableRows = max(tableRows, rows) }
+
+  /// Declares all buffers to a memory plan. What lives until the weighted sum is book-keeping.
+  func add(to plan: inout MemoryPlan) -> [MemoryPlan.BufferID] {
+    buffers.map { buffer in
+      let isBooked = buffer.isGradient && buffer.lifetime.upperBound >= timeline.weightedSum
+      return plan.add(
+        buffer.name, isBooked ? .bookKeeping : buffer.category, count: buffer.count, lifetime: buffer.lifetime)
+    }
+  }
+}

@@ -1,0 +1,105 @@
+/// A parameter tensor by its place in the order of declaration.
+package struct ParameterID: Hashable, Sendable {
+  let index: Int
+}
+
+/// What a tensor is to its layer, for what is chosen by kind: which are trained.
+package enum ParameterRole: Sendable, Hashable {
+  case weight
+  case bias
+  /// A norm's factor.
+  case gain
+  case table
+  /// A weight of the language head, or the table that it shares with the token embedding.
+  case head
+}
+
+/// Values of a tensor in a fresh model.
+package enum FreshValues: Sendable, Hashable {
+  case zeros
+  case ones
+  /// N(0, deviation²).
+  case normal(deviation: Double)
+}
+
+/// One tensor, said before anything is allocated or read.
+package struct ParameterDeclaration: Sendable, Hashable {
+  /// Hugging Face's: in files, and the canonical order.
+  package let name: String
+  package let shape: [Int]
+  package let role: ParameterRole
+  /// Tensors that get their gradient together (weight and bias, gain and bias) have one number.
+  package let group: Int
+  /// Kept, repeated, recomputed together (``Timeline``).
+  package let stage: Int
+  package let fresh: FreshValues
+  package let isTrained: Bool
+}
+
+/// Which parameters are trained. The others are frozen: no gradient, no noise, no optimizer state, no clip factor.
+public enum TrainableParameters: String, Codable, CaseIterable, Sendable {
+  case all
+  /// Every bias, the norms' too (BiTFiT: Ben Zaken et al. 2022, arXiv 2106.10199).
+  case bias
+  /// The language head; a tied one is the shared table, in both of its uses.
+  case head
+
+  func trains(_ role: ParameterRole) -> Bool {
+    switch self {
+    case .all: true
+    case .bias: role == .bias
+    case .head: role == .head
+    }
+  }
+}
+
+/// The tensors of a model: the trained ones in canonical order, the frozen ones apart. Sum, noise, optimizer, shards and clip factors see
+/// `trained` alone: what is frozen has no element that noise could reach.
+package struct ParameterTable: Sendable {
+  package let trained: ParameterLayout
+  /// In the order of names, too.
+  package let frozen: ParameterLayout
+  /// All of them, in one canonical order: that of files and of fresh values, which don't depend on what is trained.
+  package let whole: ParameterLayout
+  private let places: [Place]
+  private let uses: [Int]
+
+  private enum Place { case trained(Int), frozen(Int) }
+
+  /// - Parameter uses: how many layers use each tensor, in the order of declaration.
+  package init(_ declarations: [ParameterDeclaration], uses: [Int]) {
+    let trained = ParameterLayout(declarations.filter(\.isTrained))
+    let frozen = ParameterLayout(declarations.filter { !$0.isTrained })
+    self.trained = trained
+    self.frozen = frozen
+    whole = ParameterLayout(declarations)
+    self.uses = uses
+    places = declarations.map { $0.isTrained ? .trained(trained[$0.name].index) : .frozen(frozen[$0.name].index) }
+  }
+
+  /// Place in the canonical order of the trained tensors; nil: frozen.
+  package func tensor(_ id: ParameterID) -> Int? {
+    if case .trained(let index) = places[id.index] { index } else { nil }
+  }
+
+  /// 2: a tied table.
+  package func useCount(_ id: ParameterID) -> Int { uses[id.index] }
+
+  func view(_ id: ParameterID, trained: TensorSlab, frozen: TensorSlab) -> Matrix {
+    switch places[id.index] {
+    case .trained(let index): trained.matrix(index)
+    case .frozen(let index): frozen.matrix(index)
+    }
+  }
+
+  /// A tensor of ``whole`` in the memory of either part.
+  package func values(of entry: ParameterLayout.Entry, trained: Vector, frozen: Vector) -> Vector {
+    if let place = self.trained.entry(named: entry.name) { return Vector(rebasing: trained[place.range]) }
+    return Vector(rebasing: frozen[self.frozen[entry.name].range])
+  }
+
+  /// Writes a fresh model.
+  package func initialise(trained: Vector, frozen: Vector, from source: GaussianSource) {
+    for entry in whole { entry.initialise(values(of: entry, trained: trained, frozen: frozen), from: source) }
+  }
+}

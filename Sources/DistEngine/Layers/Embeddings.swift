@@ -1,0 +1,40 @@
+/// Token and learned position embeddings: `x[r] = tokens[token_r] + positions[position_r]` (GPT-2). The first stage.
+package struct Embeddings: Sendable {
+  package let tokens: ParameterID
+  private let positions: ParameterID
+  private let width: Int
+
+  /// Declares the position table.
+  ///
+  /// - Parameter tokens: `[V,d]`.
+  init(
+    tokens: ParameterID, vocabulary: Int, positions: (name: String, count: Int), width: Int, fresh: FreshValues, in d: inout ModelDeclaration
+  ) {
+    self.tokens = tokens
+    self.positions = d.parameter(positions.name, [positions.count, width], role: .table, group: d.newGroup(), fresh: fresh)
+    self.width = width
+    d.needsColumnSums(width)
+    d.needsPlaces(forRows: max(vocabulary, positions.count))
+  }
+
+  /// - Parameter gradient: of the stream behind the embeddings.
+  func declareBackward(_ gradient: BufferID, in d: inout ModelDeclaration) {
+    d.keepUntilBackward(gradient)
+    d.keep(gradient, until: d.lastRead(tokens))
+    d.keep(gradient, until: d.lastRead(positions))
+  }
+
+  /// Writes `x[R,d]`.
+  func forward(into x: Matrix, in pass: Pass) {
+    RowKernels.embed(
+      tokens: pass.batch.tokens, positions: pass.batch.positions, tokenTable: pass.matrix(tokens), positionTable: pass.matrix(positions), into: x)
+  }
+
+  /// - Parameter tiedHead: where the head shares the token table and norms are taken without gradients.
+  func backward(_ gradient: Matrix, tiedHead: TiedHead?, in pass: Pass, into sink: any GradientSink) {
+    sink.receive(
+      TableGradient(primary: pass.tensor(tokens), indices: pass.batch.tokens, outputGradient: gradient, tiedHead: tiedHead), in: pass)
+    sink.receive(
+      TableGradient(primary: pass.tensor(positions), indices: pass.batch.positions, outputGradient: gradient, isOfPositions: true), in: pass)
+  }
+}

@@ -1,0 +1,49 @@
+extension ModelConfiguration {
+  /// What the model is made of, for a microbatch and a policy: parameters, buffers, layers.
+  package func declare(capacity: Microbatch.Capacity, policy: PassPolicy) -> (declaration: ModelDeclaration, model: Model) {
+    // The first time for what is trained: how far the backward pass goes decides what is kept.
+    let trained = declare(capacity: capacity, policy: policy, lowestTrainedStage: 0).declaration.parameters.filter(\.isTrained)
+    return declare(capacity: capacity, policy: policy, lowestTrainedStage: trained.map(\.stage).min())
+  }
+
+  private func declare(
+    capacity: Microbatch.Capacity, policy: PassPolicy, lowestTrainedStage: Int?
+  ) -> (declaration: ModelDeclaration, model: Model) {
+    var declaration = ModelDeclaration(blocks: layers, capacity: capacity, policy: policy, lowestTrainedStage: lowestTrainedStage)
+    let model = GPT2.declare(self, in: &declaration)
+    return (declaration, model)
+  }
+
+  /// A declaration to know parameters and shapes by.
+  private func declaration(_ trainable: TrainableParameters) -> ModelDeclaration {
+    var policy = PassPolicy.parametersAlone
+    policy.trainable = trainable
+    return declare(capacity: Microbatch.Capacity(units: 1, rows: 1, positions: 1), policy: policy, lowestTrainedStage: nil).declaration
+  }
+
+  /// The model's tensors, trained and frozen.
+  package func parameterTable(trainable: TrainableParameters = .all) -> ParameterTable { declaration(trainable).table }
+
+  /// Every parameter tensor with Hugging Face's names and shapes, in canonical order.
+  public var parameterLayout: ParameterLayout { declaration(.all).table.trained }
+
+  /// Parameters of the model; those of a tied head once.
+  public var parameterCount: Int { parameterLayout.totalCount }
+
+  /// The different shapes of the blocks' linear layers, and the head's.
+  package var blockShapes: [LinearShape] { trainingDeclaration.blockShapes }
+  package var headShape: LinearShape { LinearShape(inputs: width, outputs: vocabularySize) }
+
+  private var trainingDeclaration: ModelDeclaration {
+    var policy = PassPolicy.parametersAlone
+    policy.retention = .backward
+    return declare(capacity: Microbatch.Capacity(units: 1, rows: 1, positions: 1), policy: policy, lowestTrainedStage: 0).declaration
+  }
+
+  /// Flops of the model's own matrix products for one record, forward and backward, whatever the mode adds: 6 a target and
+  /// element of a matrix, and the visible half of attention's two products forward and four backward.
+  package func trainingFlops(targets: Int) -> Double {
+    let attention = Double(layers * width) * Double(targets) * 6
+    return Double(targets) * (6 * Double(declaration(.all).matrixElements) + attention)
+  }
+}
