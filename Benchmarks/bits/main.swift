@@ -96,8 +96,8 @@ func bits(_ c: Combination, _ shards: ShardPlan, _ exchange: ModelStateExchange?
         hash.add(batch.losses)
         guard let factors else { return }
         for example in batch.units.indices {
-          hash.add((0..<factors.groups).map { factors.norm(example: example, group: $0) })
-          hash.add((0..<factors.groups).map { factors.factor(example: example, group: $0) })
+          hash.add((0..<factors.groups).map { factors.norm(unit: example, group: $0) })
+          hash.add((0..<factors.groups).map { factors.factor(unit: example, group: $0) })
         }
       }
       hash.add([totals.lossSum])

@@ -94,7 +94,7 @@ import Testing
         seen.insert(unit)
         let whole = expected.norms[unit].reduce(0) { $0 + $1 * $1 }.squareRoot()
         for group in 0..<factors!.groups {
-          let norm = factors!.norm(example: example, group: group)
+          let norm = factors!.norm(unit: example, group: group)
           // A group's norm may be far below the whole's, and is then compared on the whole's scale.
           #expect(
             abs(norm - expected.norms[unit][group]) < 1e-5 * max(expected.norms[unit][group], 1e-2 * whole),
@@ -178,17 +178,17 @@ import Testing
   func aNormThatIsNotFiniteHasFactorZero(part: Double) throws {
     for clipping in Clipping.allCases {
       var plan = MemoryPlan()
-      let buffers = ClipFactors.Buffers(examples: 2, tensors: 2, clipping: clipping, in: &plan)
+      let buffers = ClipFactors.Buffers(units: 2, tensors: 2, clipping: clipping, in: &plan)
       let arena = try MemoryArena(plan)
       var factors = ClipFactors(clipping: clipping, maxGradNorm: 1, tensors: 2, buffers: buffers, in: arena)
-      factors.begin(examples: 2)
-      factors.add(4, example: 0, tensor: 0)
-      factors.add(part, example: 0, tensor: 0)
-      factors.add(4, example: 1, tensor: 0)
+      factors.begin(units: 2)
+      factors.add(4, unit: 0, tensor: 0)
+      factors.add(part, unit: 0, tensor: 0)
+      factors.add(4, unit: 1, tensor: 0)
       if clipping == .flat { factors.setFactors() } else { for tensor in 0..<2 { factors.setFactors(tensor: tensor) } }
-      #expect(factors.factor(example: 0, group: 0) == 0)
-      #expect(!factors.norm(example: 0, group: 0).isFinite)
-      #expect(factors.factor(example: 1, group: 0) > 0)
+      #expect(factors.factor(unit: 0, group: 0) == 0)
+      #expect(!factors.norm(unit: 0, group: 0).isFinite)
+      #expect(factors.factor(unit: 1, group: 0) > 0)
       #expect(factors.statistics().nonFinite == 1)
     }
   }

@@ -29,8 +29,8 @@ import Testing
     let (norms, losses, factors) = (try read("norms"), try read("losses"), try read("clip_factors"))
     _ = replica.accumulateGradients(of: 0..<dataset.count, in: dataset) { batch, clipping in
       for (example, unit) in batch.units.enumerated() {
-        #expect(abs(clipping!.norm(example: example, group: 0) - norms[unit]) < 1e-5 * norms[unit])
-        #expect(abs(Double(clipping!.factor(example: example, group: 0)) - factors[unit]) < 1e-5)
+        #expect(abs(clipping!.norm(unit: example, group: 0) - norms[unit]) < 1e-5 * norms[unit])
+        #expect(abs(Double(clipping!.factor(unit: example, group: 0)) - factors[unit]) < 1e-5)
         #expect(abs(batch.loss(ofUnit: example) - losses[unit]) < 1e-5 * losses[unit])
       }
     }

@@ -17,7 +17,7 @@ import Testing
             replica.accumulateGradients(of: 0..<dataset.count, in: dataset) { batch, factors in
               for record in batch.units.indices {
                 losses.append(batch.loss(ofUnit: record))
-                for group in 0..<(factors?.groups ?? 0) { norms.append(factors!.norm(example: record, group: group)) }
+                for group in 0..<(factors?.groups ?? 0) { norms.append(factors!.norm(unit: record, group: group)) }
               }
             }
           }

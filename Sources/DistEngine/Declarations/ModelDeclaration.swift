@@ -1,5 +1,5 @@
 /// A buffer of a model's passes, by its place in the order of declaration.
-package struct BufferID: Hashable, Sendable {
+package struct PassBufferID: Hashable, Sendable {
   let index: Int
 }
 
@@ -18,7 +18,7 @@ package struct ModelDeclaration {
   private var useCounts: [Int] = []
   private var groupCount = 0
   private var buffers: [Buffer] = []
-  private var sharedBuffers: [String: BufferID] = [:]
+  private var sharedBuffers: [String: PassBufferID] = [:]
   private var stage = 0
   private var bufferPrefix = ""
   private var parameterPrefix = ""
@@ -26,7 +26,7 @@ package struct ModelDeclaration {
   /// Shapes of the linear layers, for the choice of norms; those of the head apart.
   package private(set) var blockShapes: [LinearShape] = []
   package private(set) var headShape: LinearShape?
-  package private(set) var rowScratchBuffer: BufferID?
+  package private(set) var rowScratchBuffer: PassBufferID?
   /// Columns that column sums must have.
   package private(set) var columnSums = 0
   /// Rows of the largest table: a place for each.
@@ -130,7 +130,7 @@ package struct ModelDeclaration {
   // MARK: Buffers
 
   /// `[R, columns]` that the forward pass of this stage writes. Where blocks are recomputed, all blocks' one of that name.
-  mutating func activation(_ name: String, columns: Int) -> BufferID {
+  mutating func activation(_ name: String, columns: Int) -> PassBufferID {
     let count = capacity.rows * columns
     if timeline.isBlock(stage), policy.recomputesBlocks {
       return shared("each block's \(name)", .activations, count: count, lifetime: 1...lastBlockPoint)
@@ -141,71 +141,71 @@ package struct ModelDeclaration {
   /// One buffer for all who name it: the largest of what they ask for.
   mutating func shared(
     _ name: String, _ category: MemoryPlan.Category, count: Int, lifetime: ClosedRange<Int>
-  ) -> BufferID {
+  ) -> PassBufferID {
     if let id = sharedBuffers[name] {
       buffers[id.index].count = max(buffers[id.index].count, count)
       extend(id, to: lifetime)
       return id
     }
     buffers.append(Buffer(name: name, category: category, count: count, lifetime: lifetime))
-    let id = BufferID(index: buffers.count - 1)
+    let id = PassBufferID(index: buffers.count - 1)
     sharedBuffers[name] = id
     return id
   }
 
   /// Scratch of the blocks' passes.
-  mutating func blockScratch(_ name: String, count: Int, backwardOnly: Bool = false) -> BufferID {
+  mutating func blockScratch(_ name: String, count: Int, backwardOnly: Bool = false) -> PassBufferID {
     let first = backwardOnly ? timeline.head + 1 : 1
     return shared(
       name, .workspace, count: backwardOnly && !policy.isTraining ? 0 : count, lifetime: first...max(first, lastBlockPoint))
   }
 
   /// `[R, columns]` for gradients between a layer's products, and for the stream while a block is recomputed.
-  mutating func wideScratch(columns: Int) -> BufferID {
+  mutating func wideScratch(columns: Int) -> PassBufferID {
     blockScratch("inner gradient", count: capacity.rows * columns, backwardOnly: true)
   }
 
   /// `[R, columns]` for a layer's rows, scaled: nothing in it outlives a call. One for passes and gradients.
-  @discardableResult mutating func rowScratch(columns: Int) -> BufferID {
+  @discardableResult mutating func rowScratch(columns: Int) -> PassBufferID {
     let id = shared("layer norm output", .workspace, count: capacity.rows * columns, lifetime: 0...timeline.weightedSum)
     rowScratchBuffer = id
     return id
   }
 
-  mutating func buffer(_ name: String, _ category: MemoryPlan.Category, count: Int) -> BufferID {
+  mutating func buffer(_ name: String, _ category: MemoryPlan.Category, count: Int) -> PassBufferID {
     add(bufferPrefix + name, category, count: count, at: timeline.forward(stage))
   }
 
-  private mutating func add(_ name: String, _ category: MemoryPlan.Category, count: Int, at point: Int) -> BufferID {
+  private mutating func add(_ name: String, _ category: MemoryPlan.Category, count: Int, at point: Int) -> PassBufferID {
     buffers.append(Buffer(name: name, category: category, count: count, lifetime: point...point))
-    return BufferID(index: buffers.count - 1)
+    return PassBufferID(index: buffers.count - 1)
   }
 
   /// A gradient of the residual stream or of a norm's output, made in this stage's backward pass.
-  mutating func gradient(_ name: String, columns: Int) -> BufferID {
+  mutating func gradient(_ name: String, columns: Int) -> PassBufferID {
     let id = add(bufferPrefix + name, .workspace, count: capacity.rows * columns, at: backward)
     buffers[id.index].isGradient = true
     return id
   }
 
   /// Extends a buffer to its read at `point`; nil extends nothing.
-  mutating func keep(_ id: BufferID, until point: Int?) {
+  mutating func keep(_ id: PassBufferID, until point: Int?) {
     guard let point else { return }
     extend(id, to: point...point)
   }
 
   /// Extends a buffer to this stage's backward pass.
-  mutating func keepUntilBackward(_ id: BufferID) {
+  mutating func keepUntilBackward(_ id: PassBufferID) {
     if runsBackward { keep(id, until: backward) }
   }
 
-  private mutating func extend(_ id: BufferID, to lifetime: ClosedRange<Int>) {
+  private mutating func extend(_ id: PassBufferID, to lifetime: ClosedRange<Int>) {
     let old = buffers[id.index].lifetime
     buffers[id.index].lifetime = min(old.lowerBound, lifetime.lowerBound)...max(old.upperBound, lifetime.upperBound)
   }
 
   /// Where the gradient before a layer goes: in place of the one behind it, unless somebody reads that later.
-  mutating func successor(of gradient: BufferID, _ name: String, columns: Int) -> BufferID {
+  mutating func successor(of gradient: PassBufferID, _ name: String, columns: Int) -> PassBufferID {
     if policy.repeatsBlocks && timeline.isBlock(stage) {
       // Nobody reads it later but the second backward pass, which makes it again.
       keep(gradient, until: timeline.weightedSum)

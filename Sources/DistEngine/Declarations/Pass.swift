@@ -32,7 +32,7 @@ package final class PassMemory {
   /// An address for slabs without tensors.
   private static var nothing: UnsafeMutablePointer<Float> { UnsafeMutablePointer(bitPattern: MemoryLayout<Float>.alignment)! }
 
-  func elements(_ id: BufferID) -> Vector { arena.elements(buffers[id.index]) }
+  func elements(_ id: PassBufferID) -> Vector { arena.elements(buffers[id.index]) }
   func view(_ id: ParameterID) -> Matrix { declaration.view(id, trained: parameters, frozen: frozen) }
 }
 
@@ -49,15 +49,15 @@ package struct Pass {
   package var rows: Int { batch.rowCount }
 
   /// `[R, columns]` at the start of a buffer.
-  func matrix(_ id: BufferID, columns: Int) -> Matrix { matrix(id, rows: rows, columns: columns) }
+  func matrix(_ id: PassBufferID, columns: Int) -> Matrix { matrix(id, rows: rows, columns: columns) }
 
-  func matrix(_ id: BufferID, rows: Int, columns: Int) -> Matrix {
+  func matrix(_ id: PassBufferID, rows: Int, columns: Int) -> Matrix {
     let elements = memory.elements(id)
     precondition(rows * columns <= elements.count, "\(rows) x \(columns) in a buffer of \(elements.count)")
     return Matrix(elements.baseAddress!, rows: rows, columns: columns)
   }
 
-  func vector(_ id: BufferID) -> Vector { Vector(rebasing: memory.elements(id)[..<rows]) }
+  func vector(_ id: PassBufferID) -> Vector { Vector(rebasing: memory.elements(id)[..<rows]) }
 
   func matrix(_ id: ParameterID) -> Matrix { memory.view(id) }
   func vector(_ id: ParameterID) -> Vector { memory.view(id).elements }
@@ -67,5 +67,5 @@ package struct Pass {
 
 extension [MemoryPlan.BufferID] {
   /// A declared buffer's place in the plan.
-  package subscript(id: BufferID) -> MemoryPlan.BufferID { self[id.index] }
+  package subscript(id: PassBufferID) -> MemoryPlan.BufferID { self[id.index] }
 }

@@ -6,15 +6,15 @@ package struct Attention: Layer {
   private let attention: CausalAttention
   private let width: Int
   /// `[R,3d]`: queries, keys and values, then their own gradient; `[R,d]`; `[R,H]`.
-  private let projected, attended, logSumExp: BufferID
-  private let rowScratch, wide: BufferID
+  private let projected, attended, logSumExp: PassBufferID
+  private let rowScratch, wide: PassBufferID
   private let scratch: Scratch
   /// Gradients at the norm's output and of the stream before this layer.
-  private var normGradient, result: BufferID?
+  private var normGradient, result: PassBufferID?
 
   private struct Scratch {
     let threads: Int
-    let scores, scoreGradients, keyGradient, valueGradient, delta: BufferID
+    let scores, scoreGradients, keyGradient, valueGradient, delta: PassBufferID
   }
 
   init(
@@ -56,12 +56,12 @@ package struct Attention: Layer {
     norm.forward(stream, into: scaled, in: pass)
     qkv.forward(scaled, into: projected, in: pass)
     attention.forward(
-      qkv: projected, records: pass.batch.sequences, output: attended, logSumExp: pass.matrix(logSumExp, columns: attention.heads),
+      qkv: projected, sequences: pass.batch.sequences, output: attended, logSumExp: pass.matrix(logSumExp, columns: attention.heads),
       workspace: workspace(pass))
     if needsResult { projection.forwardAdding(attended, to: stream, in: pass) }
   }
 
-  package mutating func declareBackward(_ gradient: BufferID, in d: inout ModelDeclaration) -> BufferID {
+  package mutating func declareBackward(_ gradient: PassBufferID, in d: inout ModelDeclaration) -> PassBufferID {
     projection.declareGradient(input: attended, outputGradient: gradient, in: &d)
     d.keepUntilBackward(attended)
     d.keepUntilBackward(logSumExp)
@@ -85,7 +85,7 @@ package struct Attention: Layer {
     sink.receive(projection.gradient(input: .stored(attended), outputGradient: gradient, in: pass), in: pass)
     projection.backward(outputGradient: gradient, into: attendedGradient, in: pass)
     attention.backward(
-      qkv: projected, records: pass.batch.sequences, output: attended, logSumExp: pass.matrix(logSumExp, columns: attention.heads),
+      qkv: projected, sequences: pass.batch.sequences, output: attended, logSumExp: pass.matrix(logSumExp, columns: attention.heads),
       outputGradient: attendedGradient, workspace: workspace(pass))
     sink.receive(qkv.gradient(input: norm.output(in: pass), outputGradient: projected, in: pass), in: pass)
     qkv.backward(outputGradient: projected, into: normGradient, in: pass)

@@ -44,11 +44,11 @@ package struct CausalAttention {
 
   /// Calls `body` for every head of every record: they have nothing to do with each other.
   private func forEachHead(
-    of records: [Range<Int>], _ workspace: Workspace, _ body: (_ rows: Range<Int>, _ head: Int, _ thread: Int) -> Void
+    of sequences: [Range<Int>], _ workspace: Workspace, _ body: (_ rows: Range<Int>, _ head: Int, _ thread: Int) -> Void
   ) {
     let team = ThreadTeam.current
     precondition(team.count <= workspace.threads, "attention scratch of \(workspace.threads) threads for \(team.count)")
-    team.forEach(records.count * heads) { item, thread in body(records[item / heads], item % heads, thread) }
+    team.forEach(sequences.count * heads) { item, thread in body(sequences[item / heads], item % heads, thread) }
   }
 
   private struct Head {
@@ -62,9 +62,9 @@ package struct CausalAttention {
 
   /// Writes `output[R,d]` and `logSumExp[R,H]`.
   package func forward(
-    qkv: Matrix, records: [Range<Int>], output: Matrix, logSumExp: Matrix, workspace: Workspace
+    qkv: Matrix, sequences: [Range<Int>], output: Matrix, logSumExp: Matrix, workspace: Workspace
   ) {
-    forEachHead(of: records, workspace) { rows, h, thread in
+    forEachHead(of: sequences, workspace) { rows, h, thread in
       let head = head(h, of: qkv.rows(rows))
       let (result, normalizers) = (output.rows(rows), logSumExp.rows(rows))
       for first in stride(from: 0, to: rows.count, by: Self.queryBlock) {
@@ -83,11 +83,11 @@ package struct CausalAttention {
 
   /// In place: `qkv[R,3d]` becomes its own gradient. `output` and `logSumExp` are the forward pass's.
   package func backward(
-    qkv: Matrix, records: [Range<Int>], output: Matrix, logSumExp: Matrix, outputGradient: Matrix, workspace: Workspace
+    qkv: Matrix, sequences: [Range<Int>], output: Matrix, logSumExp: Matrix, outputGradient: Matrix, workspace: Workspace
   ) {
     let delta = Matrix(workspace.delta.baseAddress!, rows: output.rows, columns: heads)
     RowKernels.headDots(outputGradient, output, heads: heads, into: delta)
-    forEachHead(of: records, workspace) { rows, h, thread in
+    forEachHead(of: sequences, workspace) { rows, h, thread in
       backward(
         head(h, of: qkv.rows(rows)),
         outputGradient: outputGradient.rows(rows).columns(h * headWidth..<(h + 1) * headWidth),

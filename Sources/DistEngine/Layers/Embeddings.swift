@@ -18,7 +18,7 @@ package struct Embeddings: Sendable {
   }
 
   /// - Parameter gradient: of the stream behind the embeddings.
-  func declareBackward(_ gradient: BufferID, in d: inout ModelDeclaration) {
+  func declareBackward(_ gradient: PassBufferID, in d: inout ModelDeclaration) {
     d.keepUntilBackward(gradient)
     d.keep(gradient, until: d.lastRead(tokens))
     d.keep(gradient, until: d.lastRead(positions))

@@ -6,10 +6,10 @@ package struct FeedForward: Layer {
   private let width: Int
   private let innerWidth: Int
   /// `[R,m]`: before the activation, then its own gradient; and behind it.
-  private let hidden, activated: BufferID
-  private let rowScratch, wide: BufferID
+  private let hidden, activated: PassBufferID
+  private let rowScratch, wide: PassBufferID
   /// Gradients at the norm's output and of the stream before this layer.
-  private var normGradient, result: BufferID?
+  private var normGradient, result: PassBufferID?
 
   init(
     norm: LayerNorm, inner: (name: String, fresh: FreshValues), outer: (name: String, fresh: FreshValues), width: Int, innerWidth: Int,
@@ -36,7 +36,7 @@ package struct FeedForward: Layer {
     if needsResult { outer.forwardAdding(activated, to: stream, in: pass) }
   }
 
-  package mutating func declareBackward(_ gradient: BufferID, in d: inout ModelDeclaration) -> BufferID {
+  package mutating func declareBackward(_ gradient: PassBufferID, in d: inout ModelDeclaration) -> PassBufferID {
     outer.declareGradient(input: activated, outputGradient: gradient, in: &d)
     d.keepUntilBackward(hidden)
     inner.declareGradient(input: norm.normalized, inputIsMade: true, outputGradient: hidden, in: &d)

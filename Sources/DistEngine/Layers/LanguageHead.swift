@@ -6,9 +6,9 @@ package struct LanguageHead: Sendable {
   private let vocabulary: Int
   /// Whether the weight's norm needs the cross term with the token table's other use.
   private let needsCrossTerm: Bool
-  private let logits, gradientAtTokens: BufferID
+  private let logits, gradientAtTokens: PassBufferID
   /// Of the gradient at the head's input.
-  private var inputGradient: BufferID?
+  private var inputGradient: PassBufferID?
 
   init(weight: ParameterID, vocabulary: Int, width: Int, in d: inout ModelDeclaration) {
     linear = Linear(weight: weight, LinearShape(inputs: width, outputs: vocabulary), in: &d)
@@ -32,7 +32,7 @@ package struct LanguageHead: Sendable {
 
   /// - Parameter input: `[R,d]`, the head's.
   /// - Returns: the gradient at it.
-  mutating func declareBackward(input: BufferID, in d: inout ModelDeclaration) -> BufferID {
+  mutating func declareBackward(input: PassBufferID, in d: inout ModelDeclaration) -> PassBufferID {
     d.keep(input, until: d.lastRead(linear.weight))
     if needsCrossTerm { d.keep(input, until: d.timeline.backward(0)) }
     d.rowScratch(columns: min(width, vocabulary))

@@ -10,7 +10,7 @@ package protocol Layer: Sendable {
 
   /// - Parameter gradient: of the stream behind the layer.
   /// - Returns: of the stream before it.
-  mutating func declareBackward(_ gradient: BufferID, in d: inout ModelDeclaration) -> BufferID
+  mutating func declareBackward(_ gradient: PassBufferID, in d: inout ModelDeclaration) -> PassBufferID
 
   /// Hands over each gradient before what it rests on is overwritten.
   ///

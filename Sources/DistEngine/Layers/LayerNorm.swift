@@ -8,8 +8,8 @@ package struct LayerNorm: Sendable {
   private let epsilon: Float
   private let width: Int
   /// `x̂ [R,d]`.
-  let normalized: BufferID
-  private let rstd: BufferID
+  let normalized: PassBufferID
+  private let rstd: PassBufferID
 
   /// Declares `name.weight` and `name.bias`.
   ///
@@ -31,7 +31,7 @@ package struct LayerNorm: Sendable {
   }
 
   /// - Parameter continues: whether the gradient at the input is needed.
-  func declareBackward(outputGradient: BufferID, continues: Bool, in d: inout ModelDeclaration) {
+  func declareBackward(outputGradient: PassBufferID, continues: Bool, in d: inout ModelDeclaration) {
     d.keepUntilBackward(outputGradient)
     d.keep(outputGradient, until: lastRead(in: d))
     d.keep(normalized, until: d.lastRead(gain))
@@ -141,7 +141,7 @@ package struct LayerNormGradient {
 
 extension ModelDeclaration {
   /// Where the gradient at a block's norm's output goes: in a place of its own where the book keeps it, else in one that all share.
-  mutating func normGradient(_ name: String, of norm: LayerNorm, columns: Int) -> BufferID {
+  mutating func normGradient(_ name: String, of norm: LayerNorm, columns: Int) -> PassBufferID {
     policy.booksBlocks && norm.lastRead(in: self) != nil
       ? gradient(name, columns: columns)
       : blockScratch("layer norm output gradient", count: capacity.rows * columns, backwardOnly: true)

@@ -34,7 +34,7 @@ package struct Linear: Sendable {
   /// Says what the gradient rests on: both operands of a trained weight, the output gradient alone of a trained bias.
   ///
   /// - Parameter inputIsMade: from what is kept of it, as a norm's result is.
-  func declareGradient(input: BufferID, inputIsMade: Bool = false, outputGradient: BufferID, in d: inout ModelDeclaration) {
+  func declareGradient(input: PassBufferID, inputIsMade: Bool = false, outputGradient: PassBufferID, in d: inout ModelDeclaration) {
     d.keepUntilBackward(outputGradient)
     d.keep(outputGradient, until: d.lastRead(weight))
     d.keep(outputGradient, until: bias.flatMap { d.lastRead($0) })

@@ -42,7 +42,7 @@ package final class CollectiveWatchdog: Sendable {
       pthread_sigmask(SIG_BLOCK, &all, nil)
       var warned = -1
       while !stopped.load(ordering: .relaxed) {
-        usleep(UInt32(interval.microseconds))
+        usleep(UInt32(interval.wholeMicroseconds))
         look(&warned)
       }
     }
@@ -82,5 +82,5 @@ package final class CollectiveWatchdog: Sendable {
 }
 
 extension Duration {
-  var microseconds: Int64 { components.seconds * 1_000_000 + components.attoseconds / 1_000_000_000_000 }
+  var wholeMicroseconds: Int64 { components.seconds * 1_000_000 + components.attoseconds / 1_000_000_000_000 }
 }

@@ -7,10 +7,10 @@ package struct Model: Sendable {
   private var head: LanguageHead
   private let width: Int
   /// `[R,d]`: the residual stream, the head's input, and, where blocks are recomputed, the stream before each.
-  private let stream, headInput: BufferID
-  private var blockInputs: [BufferID] = []
-  private let wide: BufferID
-  private var headInputGradient, firstGradient: BufferID?
+  private let stream, headInput: PassBufferID
+  private var blockInputs: [PassBufferID] = []
+  private let wide: PassBufferID
+  private var headInputGradient, firstGradient: PassBufferID?
   /// The first stage with a trained tensor.
   private let lowestTrainedStage: Int?
 

@@ -1,3 +1,5 @@
+import Foundation
+
 /// Named model shapes. The larger four are GPT-2's own; all but `tiny` have room for its 50,257 ids and 1,024 positions.
 ///
 /// A preset is trained on bytes from the beginning: its texts end with the id that the byte tokenizer ends records with.
@@ -41,4 +43,9 @@ public enum ModelPreset: String, CaseIterable, Sendable {
       preconditionFailure("a preset is refused: \(error)")
     }
   }
+}
+
+extension ModelPreset {
+  /// Whether a directory with a model has the name of a preset.
+  static func isAlsoDirectory(_ preset: String) -> Bool { FileManager.default.fileExists(atPath: "\(preset)/config.json") }
 }

@@ -1,12 +1,12 @@
-/// `Σ_i min(1, C/‖∇_i‖)·∇_i` over the examples of a batch, or a rank's part of it: the only thing to which the Gaussian
+/// `Σ_i min(1, C/‖∇_i‖)·∇_i` over the units of a batch, or a rank's part of it: the only thing to which the Gaussian
 /// mechanism adds noise.
 ///
-/// Adding or removing one example changes the sum by at most `sensitivity` in L2. The type is made by clipping alone, so that
+/// Adding or removing one unit changes the sum by at most `sensitivity` in L2. The type is made by clipping alone, so that
 /// an unclipped sum can't be mistaken for it.
 package struct ClippedGradientSum {
   /// What of the sum this rank holds, in canonical order.
   package let parts: [GradientPart]
-  /// The largest L2 norm of one example's contribution over all tensors: C and the margin.
+  /// The largest L2 norm of one unit's contribution over all tensors: C and the margin.
   package let sensitivity: Double
 
   /// Norms and sums are computed in float: a contribution may exceed C by rounding. The noise is scaled for C·(1 + margin),

@@ -1,4 +1,4 @@
-/// How an example's gradient is bounded.
+/// How a unit's gradient is bounded.
 public enum Clipping: String, Codable, CaseIterable, Sendable {
   /// One factor `min(1, C/‖∇‖)` for the whole gradient.
   case flat
@@ -7,7 +7,7 @@ public enum Clipping: String, Codable, CaseIterable, Sendable {
   case perLayer = "per-layer"
 }
 
-/// Norms and factors of a microbatch's examples, by group: one group with `flat`, one a tensor with `per-layer`.
+/// Norms and factors of a microbatch's units, by group: one group with `flat`, one a tensor with `per-layer`.
 package struct ClipFactors {
   package let clipping: Clipping
   /// C.
@@ -25,11 +25,11 @@ package struct ClipFactors {
   package struct Buffers: Sendable {
     let squaredNorms, norms, factors: MemoryPlan.BufferID
 
-    package init(examples: Int, tensors: Int, clipping: Clipping, in plan: inout MemoryPlan) {
+    package init(units: Int, tensors: Int, clipping: Clipping, in plan: inout MemoryPlan) {
       let groups = clipping == .flat ? 1 : tensors
-      squaredNorms = plan.add("squared norms", .bookKeeping, count: examples * tensors, of: Double.self)
-      norms = plan.add("norms", .bookKeeping, count: examples * groups, of: Double.self)
-      factors = plan.add("clip factors", .bookKeeping, count: examples * groups)
+      squaredNorms = plan.add("squared norms", .bookKeeping, count: units * tensors, of: Double.self)
+      norms = plan.add("norms", .bookKeeping, count: units * groups, of: Double.self)
+      factors = plan.add("clip factors", .bookKeeping, count: units * groups)
     }
   }
 
@@ -46,39 +46,39 @@ package struct ClipFactors {
   /// Bound of one group: C, or C/√k.
   private var groupBound: Double { maxGradNorm / Double(groups).squareRoot() }
 
-  package mutating func begin(examples: Int) {
-    count = examples
+  package mutating func begin(units: Int) {
+    count = units
     squaredNorms.update(repeating: 0)
   }
 
   /// A tensor may be met twice (tied embeddings): its parts add up.
-  package func add(_ squaredNorm: Double, example: Int, tensor: Int) {
-    squaredNorms[example * tensors + tensor] += squaredNorm
+  package func add(_ squaredNorm: Double, unit: Int, tensor: Int) {
+    squaredNorms[unit * tensors + tensor] += squaredNorm
   }
 
   /// Factors of one tensor's group, of which all parts of the norm are known (`per-layer`).
   package func setFactors(tensor: Int) {
     precondition(clipping == .perLayer)
-    for example in 0..<count {
-      set(example: example, group: tensor, squaredNorm: squaredNorms[example * tensors + tensor])
+    for unit in 0..<count {
+      set(unit: unit, group: tensor, squaredNorm: squaredNorms[unit * tensors + tensor])
     }
   }
 
   /// Factors of whole gradients (`flat`).
   package func setFactors() {
     precondition(clipping == .flat)
-    for example in 0..<count {
-      let row = squaredNorms[example * tensors..<(example + 1) * tensors]
-      set(example: example, group: 0, squaredNorm: row.reduce(0, +))
+    for unit in 0..<count {
+      let row = squaredNorms[unit * tensors..<(unit + 1) * tensors]
+      set(unit: unit, group: 0, squaredNorm: row.reduce(0, +))
     }
   }
 
   /// Factor 1 at norm 0; 0 where the norm isn't finite, be it -∞: a part that overflowed hides what the others add up to.
-  private func set(example: Int, group: Int, squaredNorm: Double) {
+  private func set(unit: Int, group: Int, squaredNorm: Double) {
     // A cross term can take a norm of 0 below it by rounding.
     let norm = squaredNorm.isFinite ? max(0, squaredNorm).squareRoot() : .infinity
-    norms[example * groups + group] = norm
-    factors[example * groups + group] = norm.isFinite ? Self.factor(norm: norm, bound: groupBound) : 0
+    norms[unit * groups + group] = norm
+    factors[unit * groups + group] = norm.isFinite ? Self.factor(norm: norm, bound: groupBound) : 0
   }
 
   /// `min(1, bound/norm)`, rounded down: rounding mustn't let a contribution exceed its bound.
@@ -89,20 +89,20 @@ package struct ClipFactors {
     return Double(rounded) > exact ? rounded.nextDown : rounded
   }
 
-  package func norm(example: Int, group: Int) -> Double { norms[example * groups + group] }
-  package func factor(example: Int, group: Int) -> Float { factors[example * groups + group] }
+  package func norm(unit: Int, group: Int) -> Double { norms[unit * groups + group] }
+  package func factor(unit: Int, group: Int) -> Float { factors[unit * groups + group] }
 
-  /// The factor of one tensor of an example, or nil where its norm isn't finite and it must not be read.
-  func factor(example: Int, tensor: Int) -> Float? {
+  /// The factor of one tensor of a unit, or nil where its norm isn't finite and it must not be read.
+  func factor(unit: Int, tensor: Int) -> Float? {
     let group = clipping == .flat ? 0 : tensor
-    return norm(example: example, group: group).isFinite ? factor(example: example, group: group) : nil
+    return norm(unit: unit, group: group).isFinite ? factor(unit: unit, group: group) : nil
   }
 
   /// Fills a buffer with a tensor's factors and finds the rows that take part. The result is valid until the next one in this buffer.
   func rowWeights(tensor: Int, units: [Range<Int>], in buffer: inout RowWeightBuffer) -> RowWeights {
     buffer.runs.removeAll(keepingCapacity: true)
-    for (example, rows) in units.enumerated() {
-      guard let factor = factor(example: example, tensor: tensor) else { continue }
+    for (unit, rows) in units.enumerated() {
+      guard let factor = factor(unit: unit, tensor: tensor) else { continue }
       buffer.weights[rows].update(repeating: factor)
       if let last = buffer.runs.last, last.upperBound == rows.lowerBound {
         buffer.runs[buffer.runs.count - 1] = last.lowerBound..<rows.upperBound
@@ -116,9 +116,9 @@ package struct ClipFactors {
   /// Counts over the microbatch. Computed from private data, without noise.
   package func statistics() -> ClippingStatistics {
     var result = ClippingStatistics()
-    for example in 0..<count {
-      let norms = norms[example * groups..<(example + 1) * groups]
-      result.examples += 1
+    for unit in 0..<count {
+      let norms = norms[unit * groups..<(unit + 1) * groups]
+      result.units += 1
       if !norms.allSatisfy(\.isFinite) {
         result.nonFinite += 1
       } else {
@@ -140,9 +140,9 @@ struct RowWeightBuffer {
   init(_ weights: Vector) { self.weights = weights }
 }
 
-/// What clipping did to the examples of a batch. Computed from private data, without noise: not covered by the guarantee.
+/// What clipping did to the units of a batch. Computed from private data, without noise: not covered by the guarantee.
 package struct ClippingStatistics: Sendable, Equatable {
-  package var examples = 0
+  package var units = 0
   package var clipped = 0
   package var nonFinite = 0
   /// Sum of the finite norms.
@@ -152,7 +152,7 @@ package struct ClippingStatistics: Sendable, Equatable {
 
   package static func + (a: Self, b: Self) -> Self {
     var sum = a
-    sum.examples += b.examples
+    sum.units += b.units
     sum.clipped += b.clipped
     sum.nonFinite += b.nonFinite
     sum.normSum += b.normSum

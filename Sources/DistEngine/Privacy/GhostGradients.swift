@@ -1,5 +1,5 @@
 /// Ghost clipping by book-keeping, in one backward pass (Li et al. 2021, arXiv 2110.05679; Bu et al. 2022,
-/// arXiv 2210.00038): the norms of the examples' gradients come from layer inputs and output gradients, no example's gradient
+/// arXiv 2210.00038): the norms of the units' gradients come from layer inputs and output gradients, no unit's gradient
 /// is kept, and the clipped sum is one weighted product a layer.
 ///
 /// With `flat` clipping factors are known when the backward pass is over, so inputs and output gradients are kept until then.
@@ -13,7 +13,7 @@ package final class GhostGradients: GradientAccumulator {
   private let workspaces: [GradientWorkspace]
   private let tiedTensor: Int?
   private let headTensor: Int?
-  /// `[V,d]`: one example's gradient of the head, where logits come in chunks; else nil.
+  /// `[V,d]`: one unit's gradient of the head, where logits come in chunks; else nil.
   private let headGradient: TensorSlab?
   private var primaryWeights: RowWeightBuffer
   private var secondaryWeights: RowWeightBuffer
@@ -58,7 +58,7 @@ package final class GhostGradients: GradientAccumulator {
       primaryWeights = plan.add("row weights", .bookKeeping, count: rows)
       secondaryWeights = plan.add("row weights of biases", .bookKeeping, count: rows)
       headGradient = plan.add(
-        "one example's head gradient", .perExampleGradients, count: headGradientCount,
+        "one unit's head gradient", .perExampleGradients, count: headGradientCount,
         lifetime: timeline.head...sum)
       var kept: [(layers: [Range<Int>], floats: Range<Int>, buffer: MemoryPlan.BufferID)] = []
       var repeated: Set<Int> = []
@@ -68,7 +68,7 @@ package final class GhostGradients: GradientAccumulator {
         guard keeps else { continue }
         let floats = layout[tensors.lowerBound].offset..<layout[tensors.upperBound - 1].range.upperBound
         let buffer = plan.add(
-          "the only example's gradient of h.\(stage - 1)", .perExampleGradients, count: floats.count, lifetime: timeline.backward(stage)...sum)
+          "the only unit's gradient of h.\(stage - 1)", .perExampleGradients, count: floats.count, lifetime: timeline.backward(stage)...sum)
         kept.append((layout.groups.filter { tensors.contains($0.lowerBound) }, floats, buffer))
       }
       self.kept = kept
@@ -113,7 +113,7 @@ package final class GhostGradients: GradientAccumulator {
 
   package func beginMicrobatch(units: Int) {
     count = units
-    factors.begin(examples: units)
+    factors.begin(units: units)
     book.removeAll(keepingCapacity: true)
     waitingHead = nil
     knowsFactors = false
@@ -145,19 +145,19 @@ package final class GhostGradients: GradientAccumulator {
     let team = ThreadTeam.current
     withUnsafeTemporaryAllocation(of: SquaredNorms.self, capacity: units.count) { norms in
       // A function, not a constant that holds a closure: that one would be allocated.
-      func compute(example: Int, thread: Int) {
-        let result = gradient.squaredGradientNorms(rows: units[example], workspace: workspaces[thread])
-        norms.initializeElement(at: example, to: result)
+      func compute(unit: Int, thread: Int) {
+        let result = gradient.squaredGradientNorms(rows: units[unit], workspace: workspaces[thread])
+        norms.initializeElement(at: unit, to: result)
       }
       if units.count >= team.count {
         team.forEach(units.count, compute)
       } else {
-        for example in units.indices { compute(example: example, thread: 0) }
+        for unit in units.indices { compute(unit: unit, thread: 0) }
       }
-      for example in units.indices {
-        if let primary = gradient.primary { factors.add(norms[example].primary, example: example, tensor: primary) }
+      for unit in units.indices {
+        if let primary = gradient.primary { factors.add(norms[unit].primary, unit: unit, tensor: primary) }
         if let secondary = gradient.secondary {
-          factors.add(norms[example].secondary, example: example, tensor: secondary)
+          factors.add(norms[unit].secondary, unit: unit, tensor: secondary)
         }
       }
     }
@@ -169,12 +169,12 @@ package final class GhostGradients: GradientAccumulator {
     gradient.sumGradient(rows: rows, into: GradientTarget(overwritingTensorsOf: slab), workspace: workspaces[0])
     for tensor in [gradient.primary, gradient.secondary] {
       guard let tensor else { continue }
-      factors.add(RowKernels.squaredNorm(slab.vector(tensor)), example: 0, tensor: tensor)
+      factors.add(RowKernels.squaredNorm(slab.vector(tensor)), unit: 0, tensor: tensor)
     }
   }
 
-  /// The head's gradient of one example grows chunk by chunk in a buffer that all examples share. It is added at once where
-  /// its factor is known; else it stays if the example is the microbatch's only one, or is made again at the end.
+  /// The head's gradient of one unit grows chunk by chunk in a buffer that all units share. It is added at once where
+  /// its factor is known; else it stays if the unit is the microbatch's only one, or is made again at the end.
   package func receiveHeadChunk(_ gradient: LinearGradient, _ position: HeadChunkPosition) {
     guard let headGradient else { preconditionFailure("chunks of a head without a buffer for its gradient") }
     guard let tensor = gradient.primary else { preconditionFailure("a chunk of a frozen head") }
@@ -184,7 +184,7 @@ package final class GhostGradients: GradientAccumulator {
       into: GradientTarget(
         slab: headGradient, range: headGradient.range(of: tensor), overwrites: position.isFirst), workspace: workspaces[0])
     guard position.isLast else { return }
-    factors.add(RowKernels.squaredNorm(target.elements), example: position.unit, tensor: tensor)
+    factors.add(RowKernels.squaredNorm(target.elements), unit: position.unit, tensor: tensor)
     if factors.clipping == .flat || tensor == tiedTensor {
       waitingHead = position.units
     } else {
@@ -198,7 +198,7 @@ package final class GhostGradients: GradientAccumulator {
     case .flat: factors.setFactors()
     case .perLayer: if let tiedTensor { factors.setFactors(tensor: tiedTensor) }
     }
-    let keptFactor = count == 0 ? nil : factors.factor(example: 0, tensor: 0)
+    let keptFactor = count == 0 ? nil : factors.factor(unit: 0, tensor: 0)
     for block in kept {
       for layer in block.layers { addKept(block.gradient, layer: layer, factor: keptFactor) }
     }
@@ -222,9 +222,9 @@ package final class GhostGradients: GradientAccumulator {
     }
   }
 
-  private func addHeadGradient(of example: Int, tensor: Int) {
+  private func addHeadGradient(of unit: Int, tensor: Int) {
     guard let headGradient else { return }
-    addKept(headGradient, layer: tensor..<tensor + 1, factor: factors.factor(example: example, tensor: tensor))
+    addKept(headGradient, layer: tensor..<tensor + 1, factor: factors.factor(unit: unit, tensor: tensor))
   }
 
   /// Adds `factor` times the tensors of a layer in `slab`; nothing, and reads nothing, where there is no factor.

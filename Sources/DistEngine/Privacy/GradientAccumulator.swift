@@ -1,4 +1,4 @@
-/// Sums the gradients of a rank's share of a batch, microbatch by microbatch: plain, or clipped by example.
+/// Sums the gradients of a rank's share of a batch, microbatch by microbatch: plain, or clipped by unit.
 package protocol GradientAccumulator: GradientSink {
   /// Where the sum grows.
   var sum: any GradientSum { get }

@@ -3,7 +3,7 @@ import PrivacyAccounting
 /// Everything that the privacy guarantee rests on. What can't change it is in ``PerformanceOptions``.
 public struct PrivacyParameters: Sendable, Equatable {
   public let clipping: Clipping
-  /// C: bound of one example's gradient, L2.
+  /// C: bound of one unit's gradient, L2.
   public let maxGradNorm: Double
   /// σ.
   public let noiseMultiplier: Double

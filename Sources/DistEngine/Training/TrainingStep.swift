@@ -99,36 +99,11 @@ struct BatchSampler {
   }
 }
 
-/// What one step did, over all ranks. All but the step, the rate and the times is computed from private data without noise.
-public struct StepReport: Sendable {
-  public let step: Int
-  package let totals: ModelReplica.Totals
-  public let learningRate: Double
-  public let timings: StepTimings
-
-  public var seconds: Double { timings.seconds }
-  /// Of this rank, waiting for slower ranks included.
-  public var collectiveSeconds: Double { timings[.communication] }
-  public var examples: Int { totals.examples }
-  public var targets: Int { totals.targets }
-  /// Mean over the drawn records of their mean loss over targets, in nats; nil for an empty draw.
-  public var loss: Double? { totals.finiteLosses == 0 ? nil : totals.lossSum / Double(totals.finiteLosses) }
-  /// Part of the examples whose gradient was cut; nil in `standard` and for an empty draw.
-  public var clippedFraction: Double? {
-    totals.clipping.examples == 0 ? nil : Double(totals.clipping.clipped) / Double(totals.clipping.examples)
-  }
-  public var meanGradientNorm: Double? {
-    let finite = totals.clipping.examples - totals.clipping.nonFinite
-    return finite == 0 ? nil : totals.clipping.normSum / Double(finite)
-  }
-  public var nonFiniteExamples: Int { totals.clipping.nonFinite }
-}
-
 extension ModelReplica.Totals {
   /// Adds up over ranks.
   mutating func reduce(over communicator: Communicator) throws {
     var values: [Double] = [
-      Double(examples), Double(targets), lossSum, Double(finiteLosses), Double(clipping.examples),
+      Double(examples), Double(targets), lossSum, Double(finiteLosses), Double(clipping.units),
       Double(clipping.clipped), Double(clipping.nonFinite), clipping.normSum, Double(microbatches),
     ]
     try communicator.allreduceSum(&values)
@@ -136,14 +111,10 @@ extension ModelReplica.Totals {
     targets = Int(values[1])
     lossSum = values[2]
     finiteLosses = Int(values[3])
-    clipping.examples = Int(values[4])
+    clipping.units = Int(values[4])
     clipping.clipped = Int(values[5])
     clipping.nonFinite = Int(values[6])
     clipping.normSum = values[7]
     microbatches = Int(values[8])
   }
-}
-
-extension Duration {
-  var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
 }

@@ -27,8 +27,8 @@ public struct Inspection {
         losses[place] = batch.loss(ofUnit: example)
         guard let clipping else { continue }
         for group in 0..<groups {
-          norms[place * groups + group] = clipping.norm(example: example, group: group)
-          factors[place * groups + group] = Double(clipping.factor(example: example, group: group))
+          norms[place * groups + group] = clipping.norm(unit: example, group: group)
+          factors[place * groups + group] = Double(clipping.factor(unit: example, group: group))
         }
       }
     }

@@ -118,7 +118,7 @@ public enum TrainingError: UserError, Equatable {
       "the tokenizer makes \(tokenizer) ids and the model's vocabulary has \(model): the model must have at least as many"
     case .noWeights(let preset):
       "--model \(preset) is a preset, which has no weights: name a model directory"
-        + (ModelSource.isAlsoDirectory(preset) ? " (./\(preset) is the one that lies here)" : "")
+        + (ModelPreset.isAlsoDirectory(preset) ? " (./\(preset) is the one that lies here)" : "")
     case .foreignTokenizer(let file):
       "\(file): the model's ids are those of this tokenizer, which is not read here: --tokenizer bytes makes ids of bytes all the same"
     case .overBudget(let needed, let budget):

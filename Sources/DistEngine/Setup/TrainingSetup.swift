@@ -305,7 +305,7 @@ package enum ModelSource {
   ) throws -> (ModelConfiguration, directory: String?, notes: [String]) {
     if let preset = ModelPreset(rawValue: name) {
       let note = "--model \(name) is the preset, with new parameters; the directory of that name is ./\(name)"
-      return (preset.configuration, nil, isAlsoDirectory(name) ? [note] : [])
+      return (preset.configuration, nil, ModelPreset.isAlsoDirectory(name) ? [note] : [])
     }
     guard FileManager.default.fileExists(atPath: name) else { throw ModelConfigurationError.unknownPreset(name: name) }
     let description = try ModelFile.readConfiguration(directory: name)
@@ -315,9 +315,6 @@ package enum ModelSource {
     let note = "\(name)/config.json asks for dropout (\(ignored.joined(separator: ", "))), which is not applied; a model written here says 0"
     return (description.configuration, name, ignored.isEmpty ? [] : [note])
   }
-
-  /// Whether a directory with a model has the name of a preset.
-  static func isAlsoDirectory(_ preset: String) -> Bool { FileManager.default.fileExists(atPath: "\(preset)/config.json") }
 }
 
 extension Communicator {

@@ -1,6 +1,6 @@
 /// Gradients materialised for every layer and every unit of the microbatch, as hooks on the layers do
 /// (Opacus' `GradSampleModule`): b·P floats. The plain algorithm, and the one that `ghost` is measured against.
-package final class HookGradients: GradientAccumulator {
+package final class MaterialisedGradients: GradientAccumulator {
   package let sum: any GradientSum
   private let gradients: [TensorSlab]
   /// Tensors of each layer, by index.
@@ -29,7 +29,7 @@ package final class HookGradients: GradientAccumulator {
 
   package func beginMicrobatch(units: Int) {
     count = units
-    factors.begin(examples: units)
+    factors.begin(units: units)
     for slab in gradients[..<units] { RowKernels.fill(slab.all, with: 0) }
   }
 
@@ -47,9 +47,9 @@ package final class HookGradients: GradientAccumulator {
   package func endMicrobatch(_ source: some GradientSource) {
     let tensors = 0..<factors.tensors
     let slabs = gradients[..<count]
-    for (example, slab) in slabs.enumerated() {
+    for (unit, slab) in slabs.enumerated() {
       for tensor in tensors {
-        factors.add(RowKernels.squaredNorm(slab.vector(tensor)), example: example, tensor: tensor)
+        factors.add(RowKernels.squaredNorm(slab.vector(tensor)), unit: unit, tensor: tensor)
       }
     }
     switch factors.clipping {
@@ -60,8 +60,8 @@ package final class HookGradients: GradientAccumulator {
       sum.add(layerOf: layer.lowerBound) { target in
         for tensor in layer {
           guard let part = target.clearedPart(of: tensor) else { continue }
-          for (example, slab) in slabs.enumerated() {
-            guard let factor = factors.factor(example: example, tensor: tensor) else { continue }
+          for (unit, slab) in slabs.enumerated() {
+            guard let factor = factors.factor(unit: unit, tensor: tensor) else { continue }
             RowKernels.addScaled(slab.matrix(tensor).rows(part.rows).elements, by: factor, to: part.matrix.elements)
           }
         }

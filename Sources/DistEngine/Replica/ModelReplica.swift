@@ -58,7 +58,7 @@ package final class ModelReplica {
       let units = (0..<plan.exampleCount).map {
         TensorSlab(gradients + $0 * plan.layout.totalCount, extents: extents)
       }
-      return HookGradients(
+      return MaterialisedGradients(
         sum: sum, gradients: units, layers: plan.layout.groups, factors: factors(), workspace: workspaces[0])
     case .ghost:
       return GhostGradients(

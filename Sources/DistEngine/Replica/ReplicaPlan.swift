@@ -110,7 +110,7 @@ package struct ReplicaPlan {
     passBuffers = declaration.add(to: &plan)
     let tellsExamplesApart = mode.isPrivate && computesGradients
     factors = ClipFactors.Buffers(
-      examples: tellsExamplesApart ? capacity.units : 0, tensors: layout.count, clipping: clipping, in: &plan)
+      units: tellsExamplesApart ? capacity.units : 0, tensors: layout.count, clipping: clipping, in: &plan)
     ghost = GhostGradients.Buffers(
       layout: layout, timeline: declaration.timeline, rows: isGhost ? capacity.rows : 0,
       headGradientCount: isGhost && logits != .whole ? declaration.headShape.map { $0.inputs * $0.outputs } ?? 0 : 0, keeps: keeps,

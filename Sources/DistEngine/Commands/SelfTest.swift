@@ -109,7 +109,7 @@ extension SelfTest {
             for group in 0..<factors.groups {
               let reference = expected.norms[unit][group]
               let scale = max(reference, 1e-3 * expected.norms[unit].reduce(0) { $0 + $1 * $1 }.squareRoot())
-              worst = max(worst, abs(factors.norm(example: example, group: group) - reference) / scale)
+              worst = max(worst, abs(factors.norm(unit: example, group: group) - reference) / scale)
             }
           }
         }
@@ -141,7 +141,8 @@ extension SelfTest {
     var nonFinite = 0
     for units in [Array(0..<dataset.count), sound] {
       let replica = try replica(mode, .flat, model: model, maxGradNorm: 2, microbatch: 8, dataset: dataset)
-      let positions = replica.plan.layout["transformer.wpe.weight"]
+      let positions = replica.plan.layout.first { $0.stage == 0 && $0.shape.first == model.positions }
+      guard let positions else { preconditionFailure("a model without a table of positions") }
       replica.parameters[positions.offset + poisoned * model.width] = .nan
       nonFinite += replica.accumulateGradients(of: units, in: dataset).clipping.nonFinite
       sums.append(replica.gradientSum.map(Double.init))
