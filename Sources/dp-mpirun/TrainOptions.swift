@@ -4,6 +4,7 @@ import PrivacyAccounting
 
 extension TrainingMode: ExpressibleByArgument {}
 extension Clipping: ExpressibleByArgument {}
+extension TrainableParameters: ExpressibleByArgument {}
 extension Recomputation: ExpressibleByArgument {}
 extension TrainingConfiguration.Sampler: ExpressibleByArgument {}
 extension LearningRateSchedule.Shape: ExpressibleByArgument {}
@@ -52,6 +53,15 @@ struct DataOptions: ParsableArguments {
   @Option(help: "The field of a .jsonl, .csv or .tsv record that holds the text.")
   var textField = "text"
 
+  @Option(help: "The field that names whose record it is: all records of one name are one unit of privacy, which the guarantee is for.")
+  var unit: String?
+
+  @Option(help: "The most records of a unit that take part in a step (default: \(TrainingConfiguration.standardRecordsPerUnit)).")
+  var maxRecordsPerUnit: Int?
+
+  @Option(help: "all; bias: every bias; head: the language head, with the table that it shares. What isn't trained has no gradient and no noise.")
+  var trainable = TrainableParameters.all
+
   @Option(help: ArgumentHelp(TokenizerKind.help, valueName: "auto|bytes"))
   var tokenizer = AutomaticOr<TokenizerKind>.auto
 
@@ -68,6 +78,9 @@ struct DataOptions: ParsableArguments {
     configuration.data = data
     configuration.evaluationData = evalData
     configuration.textField = textField
+    configuration.unitField = unit
+    if let maxRecordsPerUnit { configuration.maxRecordsPerUnit = maxRecordsPerUnit }
+    configuration.trainable = trainable
     configuration.sequenceLength = seqLen
     configuration.tokenizer = tokenizer.value
     configuration.datasetSize = datasetSize

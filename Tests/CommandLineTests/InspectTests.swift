@@ -70,6 +70,26 @@ extension LaunchedProgramTests {
       }
     }
 
+    /// A unit's norm is of the mean of its records' gradients; sums and factors are by unit, losses by record.
+    @Test(arguments: ["hooks", "ghost"]) func unitsOfSeveralRecordsAreTheReferences(mode: String) throws {
+      let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .appending(path: "Fixtures/gpt2-tiny-units").path(percentEncoded: false)
+      let expected = try TensorFile("\(folder)/expected.safetensors")
+      let directory = try TemporaryDirectory()
+      let file = "\(directory.path)/inspected.safetensors"
+      for ranks in [1, 2, 3] {
+        for microbatch in [1, 4, 16] {
+          let outcome = try Program.run(
+            [
+              "inspect", "--mode", mode, "--model", "\(folder)/model", "--data", "\(folder)/records.jsonl", "--unit", "author", "--seq-len", "64",
+              "--max-grad-norm", "5.5", "--microbatch", "\(microbatch)", "--out", file,
+            ], ranks: ranks == 1 ? nil : ranks)
+          try #require(outcome.status == 0, "\(outcome.standardError)")
+          expectReference(try TensorFile(file), expected, "\(mode), microbatch \(microbatch), \(ranks) ranks")
+        }
+      }
+    }
+
     @Test func someRecordsAreThoseOfTheWholeFile() throws {
       let expected = try TensorFile(Fixture.expected)
       let found = try inspect("--mode ghost --records 7..<10", ranks: nil)

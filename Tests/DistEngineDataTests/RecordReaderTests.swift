@@ -240,3 +240,41 @@ import Testing
     #expect(RecordStore([String]()).isEmpty)
   }
 }
+
+@Suite struct UnitFieldTests {
+  private func read(_ name: String, _ text: String) throws -> RecordStore {
+    let directory = try TemporaryDirectory()
+    return try RecordReader.read(try directory.file(name, text), unitField: "who")
+  }
+
+  private func names(_ store: RecordStore) -> [String] {
+    store.unitNames!.units.map { String(decoding: store.unitNames!.names[$0], as: UTF8.self) }
+  }
+
+  @Test func namesAreComparedAsText() throws {
+    let lines = #"{"text":"a","who":"1"}"# + "\n" + #"{"who":1,"text":"b"}"# + "\n" + #"{"text":"c","who":"01"}"# + "\n"
+    let store = try read("a.jsonl", lines)
+    #expect(names(store) == ["1", "1", "01"] && UnitIndex(store.unitNames!).count == 2)
+    let table = try read("a.csv", "who,text,who else\n1,a,x\n\"1\",b,y\n 1,c,z\n")
+    #expect(names(table) == ["1", "1", " 1"] && table.map { Array($0) } == [[97], [98], [99]])
+    #expect(names(try read("a.tsv", "text\twho\na\tann\nb\tbo\nc\tann\n")) == ["ann", "bo", "ann"])
+  }
+
+  @Test(arguments: [
+    (#"{"text":"a"}"#, "no field \"who\""), (#"{"text":"a","who":null}"#, "neither a string nor an integer"),
+    (#"{"text":"a","who":""}"#, "is empty"), (#"{"text":"a","who":1.5}"#, "neither a string nor an integer"),
+    (#"{"text":"a","who":true}"#, "neither"), (#"{"text":"a","who":["b"]}"#, "neither"), (#"{"text":"a","who":"b","who":"c"}"#, "a second time"),
+  ])
+  func recordsOfNobodyAreRefusedByLine(line: String, reason: String) throws {
+    let good = #"{"text":"a","who":"b"}"# + "\n"
+    let error = try #require(throws: DataError.self) { try read("a.jsonl", good + line + "\n") }
+    #expect(error.description.contains(", line 2") && error.description.contains(reason), "\(error)")
+  }
+
+  @Test func tablesAndTextsWithoutNamesAreRefused() throws {
+    #expect(try #require(throws: DataError.self) { try read("a.csv", "text,who\na,b\nc,\n") }.description.contains(", line 3"))
+    #expect(try #require(throws: DataError.self) { try read("a.csv", "text,other\na,b\n") }.description.contains("--unit"))
+    #expect(try #require(throws: DataError.self) { try read("a.txt", "text\n") }.description.contains("--unit"))
+  }
+}
+

@@ -140,7 +140,7 @@ import Testing
     var units: [[Int]] = []
     let totals = replica.accumulateGradients(of: [4, 0, 1, 2, 3], in: dataset) { batch, _ in units.append(batch.units) }
     #expect(units == [[1], [3], [2, 0, 4]])
-    #expect(totals.microbatches == 3 && totals.examples == 5)
+    #expect(totals.microbatches == 3 && totals.units == 5)
   }
 
   @Test(arguments: [TrainingMode.hooks, .ghost])

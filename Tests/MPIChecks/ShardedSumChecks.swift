@@ -21,12 +21,14 @@ struct ShardedSumChecks {
     var keeps = false
     /// One position's embedding is infinite: the records that reach it contribute 0.
     var isPoisoned = false
+    /// Records of the same name are one unit, of which some don't fit a microbatch.
+    var hasUnits = false
     /// A rank of the node owns no slice, as where another node has one rank less.
     var hasIdleRank = false
 
     var name: String {
       "\(sharding.rawValue) noise \(noise.rawValue), \(mode.rawValue) \(clipping.rawValue), \(tied ? "tied" : "untied"), b \(microbatch), pieces of \(pieceCapacity)"
-        + "\(recompute == .blocks ? ", recomputed" : "")\(keeps ? ", kept" : "")\(isPoisoned ? ", poisoned" : "")\(hasIdleRank ? ", one owner less" : "")"
+        + "\(recompute == .blocks ? ", recomputed" : "")\(keeps ? ", kept" : "")\(isPoisoned ? ", poisoned" : "")\(hasIdleRank ? ", one owner less" : "")\(hasUnits ? ", units" : "")"
     }
   }
 
@@ -55,6 +57,14 @@ struct ShardedSumChecks {
       cases.append(test)
       (test.hasIdleRank, test.isPoisoned) = (false, true)
       cases.append(test)
+    }
+    for (sharding, pieces) in [(Sharding.none, 16), (.optimizer, 16), (.node, 100), (.node, 1 << 20)] {
+      for (mode, clipping) in [(TrainingMode.standard, Clipping.flat), (.hooks, .flat), (.ghost, .flat), (.ghost, .perLayer)] {
+        var test = Case(
+          mode: mode, clipping: clipping, tied: true, microbatch: 2, sharding: sharding, noise: .sharded, pieceCapacity: pieces)
+        test.hasUnits = true
+        cases.append(test)
+      }
     }
     for tied in [true, false] {
       for change: (inout Case) -> Void in [
@@ -116,16 +126,24 @@ struct ShardedSumChecks {
     RecordStore(["", "aaaaaaaaaaaa", "x", "abababab", "the quick brown fox", "hello", "hello", "zyxwvut", "aab"]),
     tokenizer: ByteTokenizer(), longestSequence: 24)
 
+  private static let unitDataset = TokenizedDataset(
+    RecordStore(
+      zip(["a", "b", "a", "c", "a", "d", "b", "e", "a"], ["", "aaaaaaaaaaaa", "x", "abababab", "the quick brown fox", "hello", "hello", "zyxwvut", "aab"])
+        .map { (unit: $0, text: $1) }), tokenizer: ByteTokenizer(), longestSequence: 24)
+
   /// Three steps of SGD with momentum and noise: the parameters afterwards, less those before.
   ///
   /// - Parameter exchange: nil runs all records on this rank.
   private func steps(_ test: Case, _ plan: ShardPlan, exchange: ModelStateExchange?) throws -> [Double] {
     let model = try Self.model(tied: test.tied)
+    let dataset = test.hasUnits ? Self.unitDataset : Self.dataset
+    // Of units, those of two short records still fit.
+    let rows = test.hasUnits ? 24 : test.microbatch * 24
     let replica = try ModelReplica(
       ReplicaPlan(
         model: model, mode: test.mode, clipping: test.clipping, maxGradNorm: 0.5,
-        capacity: Microbatch.Capacity(units: test.microbatch, rows: test.microbatch * 24, positions: 24),
-        recompute: test.recompute, optimizer: .sgd(momentum: 0.9, weightDecay: 0),
+        capacity: Microbatch.Capacity(units: test.microbatch, rows: rows, positions: 24),
+        recompute: test.recompute, optimizer: .sgd(momentum: 0.9, weightDecay: 0), hasLargeUnits: test.hasUnits,
         choices: .init(keepsOnlyExample: test.keeps), shards: plan),
       windows: exchange?.windows)
     let key = RandomKey(seed: 5)
@@ -139,12 +157,13 @@ struct ShardedSumChecks {
     let before = replica.parameters.map(Double.init)
     var optimizer = replica.makeOptimizer()
     for step in 0..<3 {
-      var microbatches = replica.microbatches(of: share(exchange == nil), in: Self.dataset)
+      var batches = replica.batches(of: share(exchange == nil, dataset.unitCount), in: dataset)
       if let exchange {
-        let count = try exchange.agreedMicrobatchCount(microbatches.count)
-        microbatches += [[Int]](repeating: [], count: count - microbatches.count)
+        batches.pad(
+          large: try exchange.agreedMicrobatchCount(batches.large.count),
+          microbatches: try exchange.agreedMicrobatchCount(batches.microbatches.count))
       }
-      _ = replica.accumulateGradients(ofMicrobatches: microbatches, in: Self.dataset)
+      _ = replica.accumulateGradients(of: batches, in: dataset)
       if let sum = replica.accumulator?.clippedSum {
         mechanism.addNoise(to: sum, step: step, elements: exchange == nil ? 0..<Int.max : plan.noiseElements)
       }
@@ -156,10 +175,10 @@ struct ShardedSumChecks {
   }
 
   /// Rank r has what is left for it of a deal that favours the lower ranks; the last of several has nothing.
-  private func share(_ all: Bool) -> [Int] {
+  private func share(_ all: Bool, _ count: Int) -> [Int] {
     let (rank, size) = (environment.world.rank, environment.world.size)
-    if all || size == 1 { return Array(0..<Self.dataset.count) }
-    let dealt = (0..<Self.dataset.count).map { $0 * $0 % (size - 1) }
+    if all || size == 1 { return Array(0..<count) }
+    let dealt = (0..<count).map { $0 * $0 % (size - 1) }
     return dealt.indices.filter { dealt[$0] == rank }
   }
 

@@ -31,13 +31,13 @@ public struct Evaluation: Sendable {
       try configuration.validate()
       let source = try ModelSource.resolve(directory, tokenizer: tokenizer)
       guard source.directory != nil else { throw TrainingError.noWeights(preset: directory) }
-      let (training, heldOut) = try TrainingSetup.load(configuration, model: source.0)
+      let (training, heldOut) = try TrainingSetup.load(configuration, model: source.configuration, tokenizer: source.tokenizer)
       let dataset = heldOut ?? training
       let capacity = configuration.performance.capacity(
         mode: .standard, positions: dataset.longestSequence, typicalPositions: dataset.meanTargetCount,
-        parameterCount: source.0.parameterCount)
+        parameterCount: source.configuration.parameterCount)
       let plan = try ReplicaPlan(
-        model: source.0, mode: .standard, capacity: capacity, optimizer: nil, computesGradients: false, threads: threads)
+        model: source.configuration, mode: .standard, capacity: capacity, optimizer: nil, computesGradients: false, threads: threads)
       try plan.checkAddressSpace(threads: threads)
       let replica = try ModelReplica(plan)
       return (replica, dataset, dataset.notes("evaluated"))

@@ -55,11 +55,7 @@ extension Generation {
   ) throws -> [UInt8] {
     let source = try ModelSource.resolve(directory, tokenizer: kind)
     guard source.directory != nil else { throw TrainingError.noWeights(preset: directory) }
-    let tokenizer = ByteTokenizer()
-    let model = source.0
-    guard tokenizer.vocabularySize <= model.vocabularySize else {
-      throw TrainingError.vocabularyTooSmall(tokenizer: tokenizer.vocabularySize, model: model.vocabularySize)
-    }
+    let (tokenizer, model) = (source.tokenizer, source.configuration)
     let capacity = Microbatch.Capacity(units: 1, rows: model.positions, positions: model.positions)
     let threads = min(ProcessorAffinity.affordableCores.count, PerformanceOptions.mostThreads)
     let plan = try ReplicaPlan(

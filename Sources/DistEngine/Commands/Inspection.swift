@@ -1,9 +1,9 @@
 /// Per-example losses, norms and clip factors and the clipped gradient sum of some records, without noise: for auditors and
 /// tests. Not private.
 public struct Inspection {
-  /// `[n]`, in record order: mean loss of a record over its targets, in nats.
+  /// In record order: mean loss of a record over its targets, in nats.
   package var losses: [Float]
-  /// `[n]` with `flat`, `[n,k]` with `per-layer`, groups in canonical order of the tensors.
+  /// Of n units: `[n]` with `flat`, `[n,k]` with `per-layer`, groups in canonical order of the tensors.
   package var norms: [Float]
   package var clipFactors: [Float]
   package let groups: Int
@@ -12,23 +12,25 @@ public struct Inspection {
 
   /// Computes the shares of all ranks and combines them; collective. The sum is left in `replica.gradientSum`, on every rank.
   package init(
-    of records: Range<Int>, in dataset: TokenizedDataset, replica: ModelReplica, communicator: Communicator
+    of units: Range<Int>, in dataset: TokenizedDataset, replica: ModelReplica, communicator: Communicator
   ) throws {
     let groups = replica.accumulator?.clipFactors?.groups ?? 1
     self.groups = groups
-    let count = records.count
-    var losses = [Double](repeating: 0, count: count)
+    let count = units.count
+    // Records of units are anywhere: a part of the units is a part of the records only where each is one.
+    let records = units.count == dataset.unitCount ? 0..<dataset.count : units
+    var losses = [Double](repeating: 0, count: records.count)
     var norms = [Double](repeating: 0, count: count * groups)
     var factors = [Double](repeating: 0, count: count * groups)
-    let share = stride(from: records.lowerBound + communicator.rank, to: records.upperBound, by: communicator.size)
+    let share = stride(from: units.lowerBound + communicator.rank, to: units.upperBound, by: communicator.size)
     let totals = replica.accumulateGradients(of: share, in: dataset) { batch, clipping in
-      for (example, unit) in batch.units.enumerated() {
-        let place = unit - records.lowerBound
-        losses[place] = batch.loss(ofUnit: example)
-        guard let clipping else { continue }
+      for (sequence, record) in batch.records.enumerated() { losses[record - records.lowerBound] = batch.loss(ofSequence: sequence) }
+      guard let clipping else { return }
+      for (own, unit) in batch.units.enumerated() {
+        let place = unit - units.lowerBound
         for group in 0..<groups {
-          norms[place * groups + group] = clipping.norm(unit: example, group: group)
-          factors[place * groups + group] = Double(clipping.factor(unit: example, group: group))
+          norms[place * groups + group] = clipping.norm(unit: own, group: group)
+          factors[place * groups + group] = Double(clipping.factor(unit: own, group: group))
         }
       }
     }
@@ -45,7 +47,8 @@ public struct Inspection {
 
   /// Writes F32 tensors `losses`, `norms`, `clip_factors` and the sum under the model's own names and layout.
   package func write(to path: String, replica: ModelReplica) throws {
-    let shape = groups == 1 ? [losses.count] : [losses.count, groups]
+    let units = norms.count / groups
+    let shape = groups == 1 ? [units] : [units, groups]
     let sum = UnsafeBufferPointer(replica.gradientSum)
     try losses.withUnsafeBufferPointer { losses in
       try norms.withUnsafeBufferPointer { norms in
@@ -78,24 +81,28 @@ extension Inspection {
     let communicator = environment.world
     let source = try communicator.agree("model") { try ModelSource.resolve(configuration.model, tokenizer: configuration.tokenizer) }
     let dataset = try communicator.agree("data") {
-      try TrainingSetup.load(configuration, model: source.0).0
+      try TrainingSetup.load(configuration, model: source.configuration, tokenizer: source.tokenizer).0
     }
-    try communicator.requireEqual(configuration, source.0, training: dataset, evaluation: nil)
+    try communicator.requireEqual(configuration, source.configuration, training: dataset, evaluation: nil)
     if communicator.rank == 0 { (source.notes + dataset.notes("inspected")).forEach(note) }
-    let range = records ?? 0..<dataset.count
+    let range = records ?? 0..<dataset.unitCount
     try communicator.agree("records") {
+      guard records == nil || configuration.unitField == nil else {
+        throw TrainingError.conflictingOptions("--records is for units of one record: with --unit all of them take part")
+      }
       guard range.upperBound <= dataset.count else {
         throw TrainingError.badOption(
           option: "--records", value: "\(range)", allowed: "within 0..<\(dataset.count), the records of \(configuration.data)")
       }
     }
+    let largestUnit = configuration.unitField == nil ? 0 : dataset.largestUnit(ofRecords: .max)
     let capacity = configuration.performance.capacity(
-      mode: configuration.mode, positions: dataset.longestSequence, typicalPositions: dataset.meanTargetCount,
-      parameterCount: source.0.parameterCount)
+      mode: configuration.mode, positions: dataset.longestSequence, typicalPositions: dataset.meanUnitTargets(ofRecords: .max), largestUnit: largestUnit,
+      parameterCount: source.configuration.parameterCount)
     let threads = try ThreadCounts(configuration.performance, in: environment)
     let plan = try communicator.agree("memory plan") {
       try ReplicaPlan(
-        fastestFor: configuration, model: source.0, capacity: capacity, optimizer: nil, threads: threads.largest)
+        fastestFor: configuration, model: source.configuration, capacity: capacity, largestUnit: largestUnit, optimizer: nil, threads: threads.largest)
     }
     let replica = try communicator.agree("memory") {
       try plan.checkAddressSpace(threads: threads.own)

@@ -30,6 +30,11 @@ public struct TrainingConfiguration: Sendable {
   /// A file, or `builtin`.
   public var data = Corpus.builtinName
   public var evaluationData: String?
+  /// The field that names the unit of privacy a record belongs to; nil: every record is one.
+  public var unitField: String?
+  /// The most records of a unit that take part in a step.
+  public var maxRecordsPerUnit = Self.standardRecordsPerUnit
+  public static let standardRecordsPerUnit = 8
   public var textField = "text"
   /// nil: that of a model directory, which has to be bytes; bytes for a preset.
   public var tokenizer: TokenizerKind?
@@ -138,6 +143,9 @@ public enum TrainingError: UserError, Equatable {
 
 extension TrainingConfiguration {
   /// Refuses values that can't be, whatever the data and the model.
+  /// What the guarantee is for, as a statement says it.
+  package var unitDescription: String { unitField.map { "all records of the same \($0)" } ?? "record" }
+
   public func validate() throws(TrainingError) {
     func check(_ condition: Bool, _ option: String, _ value: Any, _ allowed: String) throws(TrainingError) {
       guard condition else { throw .badOption(option: option, value: "\(value)", allowed: allowed) }
@@ -147,6 +155,10 @@ extension TrainingConfiguration {
     // 10^-11 of C^2 at the lower end; at the upper one C^2 is 10^14 times below the largest float32.
     try check((1e-12...1e12).contains(maxGradNorm), "--max-grad-norm", maxGradNorm, "1e-12 to 1e12: its square must be well within 32-bit floats")
     if let sequenceLength { try check(sequenceLength >= 1, "--seq-len", sequenceLength, "1 or more") }
+    try check(maxRecordsPerUnit >= 1, "--max-records-per-unit", maxRecordsPerUnit, "1 or more")
+    if unitField == nil && maxRecordsPerUnit != Self.standardRecordsPerUnit {
+      throw .conflictingOptions("--max-records-per-unit is for --unit: without it every record is a unit")
+    }
     if let datasetSize { try check(datasetSize >= 1, "--dataset-size", datasetSize, "1 or more") }
     if let microbatch = performance.microbatch {
       try check((1...Self.mostExamples).contains(microbatch), "--microbatch", microbatch, "1 to \(Self.mostExamples), or auto")

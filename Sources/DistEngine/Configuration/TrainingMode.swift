@@ -56,20 +56,21 @@ public struct PerformanceOptions: Sendable, Equatable {
   /// What a microbatch may hold: `b` records of T positions, or by default as many as fit in a number of rows that keeps
   /// matrix products efficient, so that memory doesn't grow with the batch.
   ///
-  /// - Parameter typicalPositions: targets of a usual record. Where one fills half a microbatch of the efficient size, a microbatch is
-  ///   one record, whose gradient flat `ghost` can then keep.
+  /// - Parameters:
+  ///   - typicalPositions: targets of a usual unit. Where one fills half a microbatch of the efficient size, a microbatch is one unit,
+  ///     whose gradient flat `ghost` can then keep.
+  ///   - largestUnit: targets of the largest unit; 0 where a unit is one record. One that doesn't fit is taken in parts.
   package func capacity(
-    mode: TrainingMode, positions: Int, typicalPositions: Int, parameterCount: Int
+    mode: TrainingMode, positions: Int, typicalPositions: Int, largestUnit: Int = 0, parameterCount: Int
   ) -> Microbatch.Capacity {
-    if let microbatch {
-      return Microbatch.Capacity(units: microbatch, rows: microbatch * positions, positions: positions)
+    func capacity(units: Int, rows: Int) -> Microbatch.Capacity {
+      Microbatch.Capacity(units: units, rows: rows, positions: positions, unitRows: max(positions, min(largestUnit, rows)))
     }
+    if let microbatch { return capacity(units: microbatch, rows: microbatch * positions) }
     let rows = max(positions, Self.efficientRows)
-    if 2 * typicalPositions > Self.efficientRows {
-      return Microbatch.Capacity(units: 1, rows: positions, positions: positions)
-    }
-    guard mode == .hooks else { return Microbatch.Capacity(units: rows, rows: rows, positions: positions) }
-    let examples = max(1, min(rows, Self.automaticHookBytes / (4 * max(1, parameterCount))))
-    return Microbatch.Capacity(units: examples, rows: min(rows, examples * positions), positions: positions)
+    if 2 * typicalPositions > Self.efficientRows { return capacity(units: 1, rows: max(positions, min(largestUnit, rows))) }
+    guard mode == .hooks else { return capacity(units: rows, rows: rows) }
+    let units = max(1, min(rows, Self.automaticHookBytes / (4 * max(1, parameterCount))))
+    return capacity(units: units, rows: min(rows, units * max(positions, min(largestUnit, rows))))
   }
 }

@@ -17,15 +17,16 @@ public struct Corpus: Sendable {
   ///     data have none.
   ///     The built-in corpus trains on the same records either way.
   /// - Throws: ``DataError``.
-  public init(data: String, evaluation: String? = nil, textField: String = "text") throws(DataError) {
+  public init(data: String, evaluation: String? = nil, textField: String = "text", unitField: String? = nil) throws(DataError) {
     name = data
     var own: RecordStore?
     if data == Self.builtinName {
+      if let unitField { throw .malformedFile(path: Self.builtinName, reason: "the built-in records have no field \"\(unitField)\" (--unit)") }
       let split = BuiltinCorpus.holdOut.split(try BuiltinCorpus.messages())
       training = split.training
       own = split.heldOut
     } else {
-      training = try RecordReader.read(data, textField: textField)
+      training = try RecordReader.read(data, textField: textField, unitField: unitField)
     }
     if let evaluation { own = try RecordReader.read(evaluation, textField: textField) }
     heldOut = own

@@ -3,9 +3,12 @@ struct DelimitedRecords {
   private let separator: UInt8
   private let isQuoting: Bool
   private let column: String
+  /// nil where every record is a unit of its own.
+  private let unitColumn: String?
   private let path: String
 
-  init(format: RecordReader.Format, column: String, path: String) {
+  init(format: RecordReader.Format, column: String, unitColumn: String? = nil, path: String) {
+    self.unitColumn = unitColumn
     separator = UInt8(ascii: format == .csv ? "," : "\t")
     isQuoting = format == .csv
     self.column = column
@@ -13,7 +16,7 @@ struct DelimitedRecords {
   }
 
   func parse(
-    _ buffer: UnsafeMutableBufferPointer<UInt8>, from start: Int, offsets: inout [Int]
+    _ buffer: UnsafeMutableBufferPointer<UInt8>, from start: Int, offsets: inout [Int], unitNames: inout UnitNames?
   ) throws(DataError) {
     var cursor = Cursor(buffer: buffer, position: start)
     guard !cursor.isAtEnd else { return }
@@ -21,6 +24,8 @@ struct DelimitedRecords {
     guard let place = columns.firstIndex(of: Array(column.utf8)) else {
       throw .missingColumn(path: path, column: column, count: columns.count)
     }
+    let unitPlace = unitColumn.flatMap { columns.firstIndex(of: Array($0.utf8)) }
+    if let unitColumn, unitPlace == nil { throw .missingColumn(path: path, column: unitColumn, option: "--unit", count: columns.count) }
     try checkUnique(columns)
     while !cursor.isAtEnd {
       let line = cursor.line
@@ -28,8 +33,10 @@ struct DelimitedRecords {
       var textEnd = textStart
       var fields = 0
       var isBlank = false
+      var unit: [UInt8] = []
       while true {
         let field = try field(&cursor, to: textEnd)
+        if fields == unitPlace { unit = Array(buffer[textEnd..<textEnd + field.length]) }
         if fields == place { textEnd += field.length }
         fields += 1
         isBlank = fields == 1 && field.length == 0 && !field.isQuoted
@@ -39,6 +46,12 @@ struct DelimitedRecords {
       guard fields == columns.count else {
         throw .malformedLine(
           path: path, line: line, reason: "\(fields) field\(fields == 1 ? "" : "s") where the header has \(columns.count)")
+      }
+      if let unitColumn {
+        guard !unit.isEmpty else {
+          throw .malformedLine(path: path, line: line, reason: "column \"\(unitColumn)\" (--unit) is empty: must name the record's unit")
+        }
+        unitNames?.append(unit)
       }
       offsets.append(textEnd)
     }

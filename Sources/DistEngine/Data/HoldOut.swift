@@ -18,8 +18,9 @@ public struct HoldOut: Sendable, Hashable {
     return word < UInt64.max / UInt64(oneIn)
   }
 
-  /// Records for training and records held out, each in their order.
+  /// Records for training and records held out, each in their order. All records of a unit go the same way: its name decides.
   public func split(_ records: RecordStore) -> (training: RecordStore, heldOut: RecordStore) {
-    (RecordStore(records.lazy.filter { !holds($0) }), RecordStore(records.lazy.filter { holds($0) }))
+    let isHeld = records.indices.map { holds(records.holdOutKey($0)) }
+    return (records.filtered { !isHeld[$0] }, records.filtered { isHeld[$0] })
   }
 }

@@ -38,6 +38,12 @@ package struct Microbatch {
   package private(set) var unitSequences: [Range<Int>] = []
   /// The unit (its index in the data set) behind each of `unitRows`.
   package private(set) var units: [Int] = []
+  /// Whether each of `unitRows` is a unit or the first part of one.
+  package private(set) var isFirstPart: [Bool] = []
+  /// Records that take part, of each whole unit.
+  private var recordCounts: [Int] = []
+  /// The record behind each of `sequences`.
+  package private(set) var records: [Int] = []
 
   /// Buffers that a plan declared.
   package struct Buffers: Sendable {
@@ -60,6 +66,7 @@ package struct Microbatch {
     lossScaleBuffer = arena.elements(buffers.lossScale)
     lossBuffer = arena.elements(buffers.losses, of: Double.self)
     sequences.reserveCapacity(capacity.units)
+    records.reserveCapacity(capacity.units)
     unitRows.reserveCapacity(capacity.units)
     unitSequences.reserveCapacity(capacity.units)
     units.reserveCapacity(capacity.units)
@@ -75,6 +82,9 @@ package struct Microbatch {
 
   package mutating func removeAll() {
     sequences.removeAll(keepingCapacity: true)
+    records.removeAll(keepingCapacity: true)
+    recordCounts.removeAll(keepingCapacity: true)
+    isFirstPart.removeAll(keepingCapacity: true)
     unitRows.removeAll(keepingCapacity: true)
     unitSequences.removeAll(keepingCapacity: true)
     units.removeAll(keepingCapacity: true)
@@ -88,12 +98,12 @@ package struct Microbatch {
   /// Appends a unit of one record of at least two ids: all but the last are inputs, all but the first are targets.
   package mutating func append(unit: Int, ids: some RandomAccessCollection<Int32>) {
     precondition(hasRoom(for: ids.count - 1), "a record of \(ids.count - 1) targets")
-    appendSequence(ids, of: 1)
-    endUnit(unit, sequences: 1)
+    appendSequence(ids, record: unit, of: 1)
+    endUnit(unit, sequences: 1, of: 1, isFirst: true)
   }
 
   /// Appends a sequence of a unit of `count`.
-  private mutating func appendSequence(_ ids: some RandomAccessCollection<Int32>, of count: Int) {
+  private mutating func appendSequence(_ ids: some RandomAccessCollection<Int32>, record: Int, of count: Int) {
     let targets = ids.count - 1
     precondition(targets >= 1 && targets <= capacity.positions, "a record of \(targets) targets")
     let first = rowCount
@@ -104,23 +114,27 @@ package struct Microbatch {
       lossScaleBuffer[first + t] = 1 / Float(targets * count)
     }
     sequences.append(first..<first + targets)
+    records.append(record)
   }
 
-  private mutating func endUnit(_ unit: Int, sequences count: Int) {
+  /// - Parameter total: records of the whole unit that take part.
+  private mutating func endUnit(_ unit: Int, sequences count: Int, of total: Int, isFirst: Bool) {
+    isFirstPart.append(isFirst)
+    recordCounts.append(total)
     let own = sequences.count - count..<sequences.count
     unitSequences.append(own)
     unitRows.append(sequences[own.lowerBound].lowerBound..<rowCount)
     units.append(unit)
   }
 
-  /// Appends a unit of a data set, of which these records take part.
-  package mutating func append(unit: Int, records: some Collection<Int>, of dataset: TokenizedDataset) {
-    precondition(hasRoom(for: records.reduce(0) { $0 + dataset.targetCount(of: $1) }) && !records.isEmpty, "unit \(unit) doesn't fit")
-    for record in records {
+  /// Appends a drawn unit of a data set, or the part of it that its records are.
+  package mutating func append(_ drawn: DrawnUnit, of dataset: TokenizedDataset) {
+    precondition(hasRoom(for: dataset.targetCount(of: drawn)) && !drawn.records.isEmpty, "unit \(drawn.unit) doesn't fit")
+    for record in drawn.records {
       let inputs = dataset.inputRange(of: record)
-      appendSequence(dataset.ids[inputs.lowerBound...inputs.upperBound], of: records.count)
+      appendSequence(dataset.ids[inputs.lowerBound...inputs.upperBound], record: record, of: drawn.recordCount)
     }
-    endUnit(unit, sequences: records.count)
+    endUnit(drawn.unit, sequences: drawn.records.count, of: drawn.recordCount, isFirst: drawn.isFirst)
   }
 
   /// Mean loss of a sequence over its targets, in nats.
@@ -129,9 +143,8 @@ package struct Microbatch {
     return losses[rows].reduce(0, +) / Double(rows.count)
   }
 
-  /// Mean over a unit's sequences of the loss of each.
+  /// Mean over a unit's records of the loss of each; of a part of a unit, what it contributes to that.
   package func loss(ofUnit unit: Int) -> Double {
-    let own = unitSequences[unit]
-    return own.reduce(0) { $0 + loss(ofSequence: $1) } / Double(own.count)
+    unitSequences[unit].reduce(0) { $0 + loss(ofSequence: $1) } / Double(recordCounts[unit])
   }
 }

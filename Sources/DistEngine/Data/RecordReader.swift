@@ -20,14 +20,16 @@ public enum RecordReader {
 
   /// All records of a file.
   ///
-  /// - Parameter textField: the field or column that holds the text; `.txt` has none.
+  /// - Parameters:
+  ///   - textField: the field or column that holds the text; `.txt` has none.
+  ///   - unitField: the one that names the unit a record belongs to; nil: every record is one.
   /// - Throws: ``DataError`` that names the file and, for bad content, the line.
-  public static func read(_ path: String, textField: String = "text") throws(DataError) -> RecordStore {
+  public static func read(_ path: String, textField: String = "text", unitField: String? = nil) throws(DataError) -> RecordStore {
     do { try FileBytes.checkReadable(path) } catch { throw .unreadable(error) }
     let format = try format(of: path)
     var bytes: [UInt8]
     do { bytes = try FileBytes.read(path) } catch { throw .unreadable(error) }
-    let records = try parse(&bytes, format: format, textField: textField, path: path)
+    let records = try parse(&bytes, format: format, textField: textField, unitField: unitField, path: path)
     guard !records.isEmpty else { throw .noRecords(path: path) }
     return records
   }
@@ -42,13 +44,17 @@ public enum RecordReader {
 
   /// Parses in place: a record's text is never longer than its source, so that texts move to the front of the same memory.
   package static func parse(
-    _ bytes: inout [UInt8], format: Format, textField: String, path: String
+    _ bytes: inout [UInt8], format: Format, textField: String, unitField: String? = nil, path: String
   ) throws(DataError) -> RecordStore {
     if FileBytes.isLargeFilePointer(bytes) { throw .malformedFile(path: path, reason: FileBytes.largeFilePointerReason) }
     if let encoding = format == .text ? TextEncoding(markOf: bytes) : TextEncoding(of: bytes) {
       throw .malformedFile(path: path, reason: encoding.refusal)
     }
+    if unitField != nil, format == .text {
+      throw .malformedFile(path: path, reason: "a .txt has no fields, so --unit can't name one: .jsonl, .csv and .tsv have")
+    }
     var offsets = [0]
+    var unitNames = unitField.map { _ in UnitNames() }
     let lines = bytes.count { $0 == UInt8(ascii: "\n") }
     do { try MemoryRoom.check((lines + 2) * MemoryLayout<Int>.size, for: path) } catch { throw .unreadable(error) }
     offsets.reserveCapacity(lines + 2)
@@ -56,14 +62,16 @@ public enum RecordReader {
       let start = buffer.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
       switch format {
       case .text: LineRecords.parse(buffer, from: start, offsets: &offsets)
-      case .jsonLines: try JSONLineRecords.parse(buffer, from: start, field: textField, path: path, offsets: &offsets)
+      case .jsonLines: try JSONLineRecords.parse(
+        buffer, from: start, field: textField, unitField: unitField, path: path, offsets: &offsets, unitNames: &unitNames)
       case .csv, .tsv:
-        try DelimitedRecords(format: format, column: textField, path: path).parse(buffer, from: start, offsets: &offsets)
+        try DelimitedRecords(format: format, column: textField, unitColumn: unitField, path: path)
+          .parse(buffer, from: start, offsets: &offsets, unitNames: &unitNames)
       }
       return offsets.last!
     }
     bytes.removeLast(bytes.count - end)
-    return RecordStore(bytes: bytes, offsets: offsets)
+    return RecordStore(bytes: bytes, offsets: offsets, unitNames: unitNames)
   }
 }
 
@@ -75,7 +83,7 @@ public enum DataError: UserError, Equatable {
   case malformedFile(path: String, reason: String)
   case malformedLine(path: String, line: Int, column: Int? = nil, reason: String)
   /// The header itself is not repeated: of a file that has none, it is a record.
-  case missingColumn(path: String, column: String, count: Int)
+  case missingColumn(path: String, column: String, option: String = "--text-field", count: Int)
   case missingResource(name: String, searched: [String])
 
   public var description: String {
@@ -89,8 +97,8 @@ public enum DataError: UserError, Equatable {
     case .malformedFile(let path, let reason): "\(path): \(reason)"
     case .malformedLine(let path, let line, let column, let reason):
       "\(path), line \(line)\(column.map { ", column \($0)" } ?? ""): \(reason)"
-    case .missingColumn(let path, let column, let count):
-      "\(path), line 1: no column \"\(column)\" (--text-field): this line must name the columns, and none of its \(count) has that name"
+    case .missingColumn(let path, let column, let option, let count):
+      "\(path), line 1: no column \"\(column)\" (\(option)): this line must name the columns, and none of its \(count) has that name"
     case .missingResource(let name, let searched):
       "\(name) is not beside the program: reinstall it with its .resources directory "
         + "(looked for \(searched.joined(separator: ", ")))"

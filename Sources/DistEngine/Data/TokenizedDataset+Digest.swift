@@ -8,6 +8,9 @@ extension TokenizedDataset {
     for record in 0..<count {
       withUnsafeBytes(of: inputRange(of: record).lowerBound) { hash.update(bufferPointer: $0) }
     }
+    for unit in 0..<unitCount {
+      for record in units.records(of: unit) { withUnsafeBytes(of: (unit, record)) { hash.update(bufferPointer: $0) } }
+    }
     return Array(hash.finalize())
   }
 }

@@ -4,6 +4,7 @@ extension TokenizedDataset {
   /// - Parameter name: what the records are called, such as `training`.
   package func notes(_ name: String) -> [String] {
     var notes: [String] = []
+    if unitCount != count { notes.append("\(count) \(name) records of \(unitCount) units") }
     let (cut, targets) = cutRecords
     if cut > 0 {
       let all = totalTargetCount + targets

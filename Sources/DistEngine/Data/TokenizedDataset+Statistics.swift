@@ -11,6 +11,22 @@ extension TokenizedDataset {
     return counts.values.reduce(0) { $0 - Double($1) / total * log(Double($1) / total) }
   }
 
+  /// Targets of the largest unit of which at most `most` records take part: its longest ones may.
+  package func largestUnit(ofRecords most: Int) -> Int {
+    (0..<unitCount).reduce(0) { largest, unit in
+      let lengths = units.records(of: unit).map(targetCount)
+      let taken = lengths.count <= most ? lengths : Array(lengths.sorted(by: >).prefix(most))
+      return max(largest, taken.reduce(0, +))
+    }
+  }
+
+  /// Targets of a unit, on average, rounded up; 0 without units.
+  package func meanUnitTargets(ofRecords most: Int) -> Int {
+    guard unitCount > 0 else { return 0 }
+    let taken = (0..<unitCount).reduce(0) { $0 + min(most, units.records(of: $1).count) }
+    return (meanTargetCount * taken + unitCount - 1) / unitCount
+  }
+
   /// Targets of a record, on average, rounded up; 0 without records.
   package var meanTargetCount: Int { isEmpty ? 0 : (totalTargetCount + count - 1) / count }
 }

@@ -10,6 +10,8 @@ public struct TokenizedDataset: Sendable {
   public let longestSequence: Int
   /// Records of which a part is left out, and the targets left out of all of them.
   public let cutRecords: (count: Int, targets: Int)
+  /// Which records belong together.
+  package let units: UnitIndex
   /// Records without text: their one target is the end of text.
   public let emptyRecordCount: Int
 
@@ -30,6 +32,7 @@ public struct TokenizedDataset: Sendable {
       longest = max(longest, ids.count - offsets.last! - 1)
       offsets.append(ids.count)
     }
+    units = records.unitNames.map(UnitIndex.init) ?? UnitIndex(recordCount: records.count)
     self.ids = ids
     self.offsets = offsets
     self.longestSequence = longest
@@ -42,6 +45,7 @@ public struct TokenizedDataset: Sendable {
     records.reduce(0) { $0 + min(tokenizer.count(of: $1) + 1, longestSequence) + 1 }
   }
 
+  public var unitCount: Int { units.count }
   public var count: Int { offsets.count - 1 }
   public var isEmpty: Bool { count == 0 }
 

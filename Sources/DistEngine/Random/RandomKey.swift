@@ -8,7 +8,7 @@ import Crypto
 
 /// What random numbers are drawn for. Every purpose has a key of its own: no two share a stream.
 package enum RandomPurpose: String, CaseIterable, Sendable {
-  case sampling, noise, initialisation, dropout, shuffle, generation
+  case sampling, records, noise, initialisation, dropout, shuffle, generation
 }
 
 /// The root of a run's randomness: 256 bits.

@@ -12,6 +12,8 @@ package final class ModelReplica {
   package let frozen: Vector
   private let memory: PassMemory
   private var model: Model { plan.model }
+  /// nil where every unit fits a microbatch.
+  private let largeUnit: LargeUnitGradient?
   /// nil where the plan has no gradients.
   package let accumulator: (any GradientAccumulator)?
   private var microbatch: Microbatch
@@ -36,6 +38,13 @@ package final class ModelReplica {
       plan.table, policy: plan.declaration.policy, gradientGoesBelowHead: plan.declaration.gradientGoesBelowHead, parameters: parameters,
       frozen: frozen, buffers: plan.passBuffers, in: arena)
     microbatch = Microbatch(plan.capacity, plan.microbatch, in: arena)
+    largeUnit = plan.largeUnit.map { buffers in
+      LargeUnitGradient(
+        TensorSlab(arena.elements(buffers.gradient).baseAddress!, extents: plan.layout.extents), layers: plan.layout.groups,
+        factors: ClipFactors(
+          clipping: plan.clipping, maxGradNorm: plan.maxGradNorm, tensors: plan.layout.count, buffers: buffers.factors, in: arena),
+        workspace: Self.workspace(plan, part: 0, norms: norms, in: arena))
+    }
     accumulator = Self.accumulator(plan, norms: norms, windows: windows, in: arena)
   }
 
@@ -105,54 +114,103 @@ package final class ModelReplica {
 
   /// Sums over some records of a batch, in this rank.
   package struct Totals: Sendable, Equatable {
-    package var examples = 0
+    package var units = 0
     package var targets = 0
-    /// Sum over examples of the mean loss of each, where it is finite, in nats.
+    /// Sum over units of the mean loss of each, where it is finite, in nats.
     package var lossSum = 0.0
     package var finiteLosses = 0
     package var clipping = ClippingStatistics()
     package var microbatches = 0
 
     package init() {}
+
+    /// Counts a microbatch's units, targets and losses.
+    fileprivate mutating func count(_ batch: Microbatch) {
+      targets += batch.rowCount
+      for unit in batch.units.indices {
+        let isFirst = batch.isFirstPart[unit]
+        if isFirst { units += 1 }
+        let loss = batch.loss(ofUnit: unit)
+        guard loss.isFinite else { continue }
+        lossSum += loss
+        if isFirst { finiteLosses += 1 }
+      }
+    }
+  }
+
+  /// What the units of a share are computed in.
+  package struct Batches: Sendable {
+    /// Units whose rows don't fit a microbatch, each in parts that do; none where nothing is clipped, since parts are then microbatches
+    /// like others.
+    package var large: [[DrawnUnit]] = []
+    package var microbatches: [[DrawnUnit]] = []
+
+    package init() {}
+
+    /// Adds empty ones: ranks that share a sum run through as many.
+    package mutating func pad(large: Int, microbatches: Int) {
+      self.large += [[DrawnUnit]](repeating: [], count: large - self.large.count)
+      self.microbatches += [[DrawnUnit]](repeating: [], count: microbatches - self.microbatches.count)
+    }
   }
 
   /// Sets the gradient sum to that of `units`, microbatch by microbatch.
   ///
-  /// - Parameter inspect: sees each microbatch when its losses, norms and factors are known.
+  /// - Parameter inspect: sees each microbatch when its losses, norms and factors are known. Of a unit that is taken in parts it sees each
+  ///   part without factors, then the last once more with those of the unit.
   package func accumulateGradients(
     of units: some Sequence<Int>, in dataset: TokenizedDataset,
     inspect: (Microbatch, ClipFactors?) -> Void = { _, _ in }
   ) -> Totals {
-    accumulateGradients(ofMicrobatches: microbatches(of: units, in: dataset), in: dataset, inspect: inspect)
+    accumulateGradients(of: batches(of: units, in: dataset), in: dataset, inspect: inspect)
   }
 
-  /// Sets the gradient sum to that of some microbatches, given by their units. One without units computes nothing, and meets the
-  /// ranks that share the sum.
+  /// The same of units as they were divided. An empty batch computes nothing, and meets the ranks that share the sum.
   package func accumulateGradients(
-    ofMicrobatches microbatches: [[Int]], in dataset: TokenizedDataset,
-    inspect: (Microbatch, ClipFactors?) -> Void = { _, _ in }
+    of batches: Batches, in dataset: TokenizedDataset, inspect: (Microbatch, ClipFactors?) -> Void = { _, _ in }
   ) -> Totals {
     guard let accumulator else { preconditionFailure("a replica planned without gradients") }
     accumulator.beginBatch()
     var totals = Totals()
-    for units in microbatches {
+    for parts in batches.large { takeInParts(parts, of: dataset, into: &totals, accumulator, inspect) }
+    for units in batches.microbatches {
       let batch = fill(units, of: dataset)
       step(batch, accumulator)
       totals.microbatches += 1
-      totals.examples += batch.units.count
-      totals.targets += batch.rowCount
-      for unit in batch.units.indices {
-        let loss = batch.loss(ofUnit: unit)
-        if loss.isFinite {
-          totals.lossSum += loss
-          totals.finiteLosses += 1
-        }
-      }
+      totals.count(batch)
       if let factors = accumulator.clipFactors { totals.clipping = totals.clipping + factors.statistics() }
       inspect(batch, accumulator.clipFactors)
     }
     accumulator.sum.complete()
     return totals
+  }
+
+  /// A unit whose rows don't fit a microbatch: its gradient is summed part by part, then clipped as one.
+  private func takeInParts(
+    _ parts: [DrawnUnit], of dataset: TokenizedDataset, into totals: inout Totals, _ accumulator: some GradientAccumulator,
+    _ inspect: (Microbatch, ClipFactors?) -> Void
+  ) {
+    guard let largeUnit else { preconditionFailure("a unit that doesn't fit, and no plan for one") }
+    largeUnit.begin()
+    var loss = 0.0
+    for part in parts {
+      let batch = fill([part], of: dataset)
+      model.lossesAndGradients(Pass(memory, batch), into: largeUnit.sink)
+      loss += batch.loss(ofUnit: 0)
+      totals.targets += batch.rowCount
+      inspect(batch, nil)
+    }
+    largeUnit.clip()
+    largeUnit.add(to: accumulator.sum, isThere: !parts.isEmpty)
+    guard !parts.isEmpty else { return }
+    inspect(microbatch, largeUnit.factors)
+    totals.microbatches += parts.count
+    totals.units += 1
+    if loss.isFinite {
+      totals.lossSum += loss
+      totals.finiteLosses += 1
+    }
+    totals.clipping = totals.clipping + largeUnit.factors.statistics()
   }
 
   /// Parameter tensors of which a backward pass hands over no gradient, by name: none, or training them would be a pretence.
@@ -172,9 +230,10 @@ package final class ModelReplica {
   }
 
   /// Loss over some records, weighted by target: sum in nats, and the number of targets.
-  package func loss(of units: some Sequence<Int>, in dataset: TokenizedDataset) -> (sum: Double, targets: Int) {
+  package func loss(of records: some Sequence<Int>, in dataset: TokenizedDataset) -> (sum: Double, targets: Int) {
     var result = (sum: 0.0, targets: 0)
-    for units in microbatches(of: units, in: dataset) {
+    let units = records.map { DrawnUnit(unit: $0, records: [$0]) }
+    for units in packed(units, in: dataset) {
       let batch = fill(units, of: dataset)
       model.losses(Pass(memory, batch))
       result.sum += batch.losses.reduce(0, +)
@@ -191,27 +250,69 @@ package final class ModelReplica {
     return model.lastLogits(Pass(memory, microbatch))
   }
 
-  /// Units by microbatch, the longest records first, each as many as fit: records of a microbatch are of like length, and the short
-  /// ones share few microbatches.
-  package func microbatches(of units: some Sequence<Int>, in dataset: TokenizedDataset) -> [[Int]] {
-    var groups: [[Int]] = []
+  /// Divides units into microbatches.
+  ///
+  /// - Parameters:
+  ///   - choice: of a unit's records.
+  ///   - step: of the draw, for the choice.
+  package func batches(
+    of units: some Sequence<Int>, in dataset: TokenizedDataset, choice: RecordChoice = .all, step: Int = 0
+  ) -> Batches {
+    var result = Batches()
+    var fitting: [DrawnUnit] = []
+    for unit in units {
+      let drawn = DrawnUnit(unit: unit, records: choice.records(of: unit, step: step, in: dataset.units))
+      if dataset.targetCount(of: drawn) <= plan.capacity.unitRows {
+        fitting.append(drawn)
+      } else if plan.mode.isPrivate {
+        result.large.append(parts(of: drawn, in: dataset))
+      } else {
+        fitting += parts(of: drawn, in: dataset)
+      }
+    }
+    result.microbatches = packed(fitting, in: dataset)
+    return result
+  }
+
+  /// A unit in parts that each fit a microbatch.
+  private func parts(of drawn: DrawnUnit, in dataset: TokenizedDataset) -> [DrawnUnit] {
+    var parts: [DrawnUnit] = []
+    var first = drawn.records.startIndex
+    var targets = 0
+    for place in drawn.records.indices {
+      let own = dataset.targetCount(of: drawn.records[place])
+      if targets + own > plan.capacity.unitRows {
+        parts.append(
+          DrawnUnit(unit: drawn.unit, records: drawn.records[first..<place], recordCount: drawn.recordCount, isFirst: parts.isEmpty))
+        (first, targets) = (place, 0)
+      }
+      targets += own
+    }
+    let last = DrawnUnit(unit: drawn.unit, records: drawn.records[first...], recordCount: drawn.recordCount, isFirst: parts.isEmpty)
+    return parts + [last]
+  }
+
+  /// Units by microbatch, the longest first, each as many as fit: those of a microbatch are of like length, and the short ones share few
+  /// microbatches.
+  private func packed(_ units: [DrawnUnit], in dataset: TokenizedDataset) -> [[DrawnUnit]] {
+    var groups: [[DrawnUnit]] = []
     var rows = 0
-    let byLength = units.sorted { (dataset.targetCount(of: $0), $1) > (dataset.targetCount(of: $1), $0) }
-    for unit in byLength {
-      let count = dataset.targetCount(of: unit)
+    let byLength = units.map { (targets: dataset.targetCount(of: $0), drawn: $0) }
+      .sorted { ($0.targets, $1.drawn.unit) > ($1.targets, $0.drawn.unit) }
+    for (count, drawn) in byLength {
       if groups.isEmpty || groups[groups.count - 1].count == plan.capacity.units || rows + count > plan.capacity.rows {
         groups.append([])
         rows = 0
       }
-      groups[groups.count - 1].append(unit)
+      groups[groups.count - 1].append(drawn)
       rows += count
     }
     return groups
   }
 
-  private func fill(_ units: [Int], of dataset: TokenizedDataset) -> Microbatch {
+  private func fill(_ units: [DrawnUnit], of dataset: TokenizedDataset) -> Microbatch {
     microbatch.removeAll()
-    for unit in units { microbatch.append(unit: unit, records: CollectionOfOne(unit), of: dataset) }
+    for drawn in units { microbatch.append(drawn, of: dataset) }
     return microbatch
   }
 }

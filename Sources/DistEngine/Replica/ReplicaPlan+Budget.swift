@@ -6,13 +6,14 @@ extension ReplicaPlan {
   ///
   /// - Parameters:
   ///   - capacity: of a microbatch; with `auto`, the most: a size that it exceeds makes microbatches smaller.
+  ///   - largestUnit: targets of the largest unit that may be drawn.
   ///   - threads: of the largest team that uses the replica.
   ///   - shards: what of the model's state this rank holds; nil: all of it.
   ///   - limits: of the nodes of the job; a plan that one of them has no memory for is no plan.
   /// - Throws: ``TrainingError/overBudget(needed:budget:)``, ``TrainingError/notEnoughMemory(_:)``
   package init(
     fastestFor configuration: TrainingConfiguration, model: ModelConfiguration, capacity: Microbatch.Capacity,
-    optimizer: OptimizerConfiguration?, threads: Int = 1, shards: ShardPlan? = nil, limits: [NodeLimit] = []
+    largestUnit: Int = 0, optimizer: OptimizerConfiguration?, threads: Int = 1, shards: ShardPlan? = nil, limits: [NodeLimit] = []
   ) throws {
     let layout = model.parameterTable(trainable: configuration.trainable).trained
     let own = shards ?? ShardPlan(layout)
@@ -21,7 +22,8 @@ extension ReplicaPlan {
     let plan = { (mode: TrainingMode, capacity: Microbatch.Capacity, choices: Choices, shards: ShardPlan) in
       ReplicaPlan(
         model: model, mode: mode, clipping: configuration.clipping, maxGradNorm: configuration.maxGradNorm,
-        capacity: capacity, recompute: performance.recompute, optimizer: optimizer, trainable: configuration.trainable, threads: threads, choices: choices, shards: shards)
+        capacity: capacity, recompute: performance.recompute, optimizer: optimizer, trainable: configuration.trainable,
+        hasLargeUnits: largestUnit > capacity.rows, threads: threads, choices: choices, shards: shards)
     }
     let budget: Int?
     switch performance.memoryBudget {
@@ -59,7 +61,7 @@ extension ReplicaPlan {
   package var ofFirstRank: ReplicaPlan {
     ReplicaPlan(
       model: configuration, mode: mode, clipping: clipping, maxGradNorm: maxGradNorm, capacity: capacity, recompute: recompute,
-      optimizer: optimizer, trainable: trainable, computesGradients: computesGradients, threads: threads, choices: choices, shards: shards.ofFirstRank(layout))
+      optimizer: optimizer, trainable: trainable, hasLargeUnits: hasLargeUnits, computesGradients: computesGradients, threads: threads, choices: choices, shards: shards.ofFirstRank(layout))
   }
 
   private func fits(_ limits: [NodeLimit]) -> Bool { limits.allSatisfy { $0.refusal(of: self) == nil } }
@@ -86,8 +88,8 @@ extension ReplicaPlan.Choices {
 extension Microbatch.Capacity {
   /// This one, one of half as many units and rows, and so on to a single unit.
   fileprivate var halvings: [Self] {
-    guard units > 1 || rows > unitRows else { return [self] }
-    let half = Self(units: max(1, units / 2), rows: max(unitRows, rows / 2), positions: positions, unitRows: unitRows)
+    guard units > 1 || rows > positions else { return [self] }
+    let half = Self(units: max(1, units / 2), rows: max(positions, rows / 2), positions: positions, unitRows: max(positions, min(unitRows, rows / 2)))
     return [self] + half.halvings
   }
 }

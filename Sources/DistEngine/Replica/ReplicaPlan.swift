@@ -43,6 +43,10 @@ package struct ReplicaPlan {
   /// Buffers of the passes, in order of declaration.
   let passBuffers: [MemoryPlan.BufferID]
   let factors: ClipFactors.Buffers
+  /// `[P]` and factors of a unit whose rows don't fit a microbatch; empty where all fit.
+  let largeUnit: (gradient: MemoryPlan.BufferID, factors: ClipFactors.Buffers)?
+  /// Whether some unit's rows don't fit a microbatch: it is then taken in parts.
+  package let hasLargeUnits: Bool
   let ghost: GhostGradients.Buffers
   let optimizerState: Optimizer.Buffers?
   let workspace: WorkspaceBuffers
@@ -62,8 +66,10 @@ package struct ReplicaPlan {
   package init(
     model: ModelConfiguration, mode: TrainingMode, clipping: Clipping = .flat, maxGradNorm: Double = 1,
     capacity: Microbatch.Capacity, recompute: Recomputation = .none, optimizer: OptimizerConfiguration?,
-    trainable: TrainableParameters = .all, computesGradients: Bool = true, threads: Int = 1, choices: Choices = Choices(), shards: ShardPlan? = nil
+    trainable: TrainableParameters = .all, hasLargeUnits: Bool = false, computesGradients: Bool = true, threads: Int = 1,
+    choices: Choices = Choices(), shards: ShardPlan? = nil
   ) {
+    self.hasLargeUnits = hasLargeUnits
     self.threads = threads
     self.choices = choices
     self.configuration = model
@@ -111,6 +117,14 @@ package struct ReplicaPlan {
     let tellsExamplesApart = mode.isPrivate && computesGradients
     factors = ClipFactors.Buffers(
       units: tellsExamplesApart ? capacity.units : 0, tensors: layout.count, clipping: clipping, in: &plan)
+    if hasLargeUnits && tellsExamplesApart {
+      largeUnit = (
+        plan.add("one large unit's gradient", .perExampleGradients, count: count),
+        ClipFactors.Buffers(units: 1, tensors: layout.count, clipping: clipping, in: &plan)
+      )
+    } else {
+      largeUnit = nil
+    }
     ghost = GhostGradients.Buffers(
       layout: layout, timeline: declaration.timeline, rows: isGhost ? capacity.rows : 0,
       headGradientCount: isGhost && logits != .whole ? declaration.headShape.map { $0.inputs * $0.outputs } ?? 0 : 0, keeps: keeps,

@@ -7,6 +7,8 @@ package struct PrivacyStatement: Encodable, Sendable {
   package let epsilonLower: ExtendedReal?
   package let delta: Double?
   package let unit: String
+  /// The most records of a unit that take part in a step; nil where a unit is one record.
+  package let maxRecordsPerUnit: Int?
   package let relation: String
   package let sampler: String
   package let samplingRate: Double
@@ -34,6 +36,7 @@ package struct PrivacyStatement: Encodable, Sendable {
   enum CodingKeys: String, CodingKey {
     case epsilon, delta, unit, relation, sampler, clipping, steps, accountant, warnings, spent, history
     case runID = "run_id"
+    case maxRecordsPerUnit = "max_records_per_unit"
     case startModel = "start_model"
     case baseIsPublic = "base_is_public"
     case epsilonLower = "epsilon_lower"
@@ -56,7 +59,8 @@ package struct PrivacyStatement: Encodable, Sendable {
     epsilon = ExtendedReal(value: isExposed ? .infinity : bounds?.upper ?? .infinity)
     epsilonLower = isExposed ? nil : bounds?.lower.map(ExtendedReal.init(value:))
     delta = privacy?.delta
-    unit = "record"
+    unit = setup.configuration.unitDescription
+    maxRecordsPerUnit = setup.configuration.unitField == nil ? nil : setup.configuration.maxRecordsPerUnit
     relation = NeighbouringRelation.addOrRemoveOne.rawValue
     sampler = setup.configuration.sampler.rawValue
     samplingRate = Double(setup.configuration.batchSize) / Double(setup.datasetSize)
@@ -116,7 +120,7 @@ package struct PrivacyStatement: Encodable, Sendable {
         "run.json's counts and lengths of records, and what follows from them, are of the private data: not for release")
     if configuration.datasetSize == nil {
       warnings.append(
-        "the number of training records, \(privacy.datasetSize), is treated as public (--dataset-size states another)")
+        "the number of training \(configuration.unitField == nil ? "records" : "units"), \(privacy.datasetSize), is treated as public (--dataset-size states another)")
     }
     if privacy.accountant == .gdp {
       warnings.append("the gdp accountant is an approximation, not an upper bound on epsilon")

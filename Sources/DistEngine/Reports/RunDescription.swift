@@ -19,8 +19,12 @@ struct RunDescription: Encodable {
   let data: String
   let evaluationData: String?
   let textField: String
-  let tokenizer = "bytes"
+  let tokenizer: String
+  let unit: String
+  let maxRecordsPerUnit: Int?
+  let trainable: TrainableParameters
   let trainingRecords: Int
+  let trainingUnits: Int
   let evaluationRecords: Int
   let sequenceLength: Int
   let datasetSize: Int
@@ -43,7 +47,7 @@ struct RunDescription: Encodable {
   let plannedBytes: Int
   /// Keys that are of the private data, which the guarantee doesn't cover.
   let notCoveredByGuarantee = [
-    "training_records", "evaluation_records", "sequence_length", "microbatch", "planned_bytes", "data_fingerprints",
+    "training_records", "training_units", "evaluation_records", "sequence_length", "microbatch", "planned_bytes", "data_fingerprints",
   ]
 
   struct Shape: Encodable {
@@ -84,6 +88,11 @@ struct RunDescription: Encodable {
     evaluationData = configuration.evaluationData
     textField = configuration.textField
     trainingRecords = setup.training.count
+    unit = configuration.unitDescription
+    maxRecordsPerUnit = configuration.unitField == nil ? nil : configuration.maxRecordsPerUnit
+    trainingUnits = setup.training.unitCount
+    trainable = configuration.trainable
+    tokenizer = setup.tokenizer.name
     evaluationRecords = setup.evaluation?.count ?? 0
     sequenceLength = setup.training.longestSequence
     datasetSize = setup.datasetSize

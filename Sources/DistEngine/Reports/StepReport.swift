@@ -8,7 +8,7 @@ public struct StepReport: Sendable {
   public var seconds: Double { timings.seconds }
   /// Of this rank, waiting for slower ranks included.
   public var collectiveSeconds: Double { timings[.communication] }
-  public var examples: Int { totals.examples }
+  public var examples: Int { totals.units }
   public var targets: Int { totals.targets }
   /// Mean over the drawn records of their mean loss over targets, in nats; nil for an empty draw.
   public var loss: Double? { totals.finiteLosses == 0 ? nil : totals.lossSum / Double(totals.finiteLosses) }

@@ -27,7 +27,7 @@ struct StartModel: Codable, Sendable {
     isPublic = configuration.baseIsPublic
     ownFingerprint = fingerprint
     let path = "\(directory)/privacy.json"
-    guard let claims = try Claims(path: path) else {
+    guard let claims = try Claims(path: path, unit: configuration.unitDescription) else {
       (statement, trainings, fingerprints, restsOnPublicModel, isIncomplete) = (nil, [], [:], false, false)
       return
     }
@@ -144,9 +144,12 @@ private struct Claims {
 
   let text: String
   let stated: Stated
+  /// Of the run that starts from it.
+  private let unit: String
 
   /// nil where there is no such file.
-  init?(path: String) throws {
+  init?(path: String, unit: String) throws {
+    self.unit = unit
     var status = stat()
     guard lstat(path, &status) == 0 || errno != ENOENT else { return nil }
     let bytes = try FileBytes.read(path)
@@ -178,7 +181,7 @@ private struct Claims {
     if stated.steps == nil { return "\"steps\"" }
     if stated.spent == nil { return "\"spent\"" }
     if ownPhase == nil { return "a sampling rate, a noise multiplier and steps that can be" }
-    if let unit = stated.unit, unit != "record" { return "what a record spent: its unit is \(JSONValue.string(unit))" }
+    if let unit = stated.unit, unit != self.unit { return "what \(JSONValue.string(self.unit)) spent: its unit is \(JSONValue.string(unit))" }
     if let relation = stated.relation, relation != NeighbouringRelation.addOrRemoveOne.rawValue {
       return "what adding or removing a record spent: its relation is \(JSONValue.string(relation))"
     }

@@ -7,6 +7,8 @@ package struct TrainingSetup {
   package let model: ModelConfiguration
   /// nil for a preset: a fresh model.
   package let modelDirectory: String?
+  /// Makes the records' ids; carried from where the model is found to where it is written.
+  package let tokenizer: any Tokenizer
   /// What is to be known of the model directory's settings and of the records, beyond the privacy.
   package let notes: [String]
   package let training: TokenizedDataset
@@ -52,7 +54,7 @@ package struct TrainingSetup {
       isFirst ? try Provenance(configuration, sources.modelDirectory, sources.fingerprint, hashesWeights: true) : nil
     }
     let provenance = try communicator.broadcast(found)
-    let length = try communicator.agree("length of the run") { try Length(configuration, records: sources.training.count) }
+    let length = try communicator.agree("length of the run") { try Length(configuration, units: sources.training.unitCount) }
     let limits = try NodeLimit.ofAllNodes(environment: environment)
     let threads = try ThreadCounts(configuration.performance, in: environment)
     let plan = try communicator.agree("memory plan") {
@@ -74,7 +76,7 @@ package struct TrainingSetup {
   package init(alone configuration: TrainingConfiguration, topology: NodeTopology, ranksPerNode: Int) throws {
     let sources = try Sources(configuration, takesFingerprint: true)
     let provenance = try Provenance(configuration, sources.modelDirectory, sources.fingerprint, hashesWeights: false)
-    let length = try Length(configuration, records: sources.training.count)
+    let length = try Length(configuration, units: sources.training.unitCount)
     let threads = ThreadCounts(configuration.performance, ranksPerNode: ranksPerNode)
     let plan = try Self.plan(configuration, sources, topology: topology, threads: threads, limits: [])
     let noise = try Self.noise(configuration, length, spent: provenance.spent(configuration))
@@ -86,7 +88,7 @@ package struct TrainingSetup {
     _ threads: ThreadCounts, _ noise: Noise
   ) {
     self.configuration = configuration
-    (model, modelDirectory) = (sources.model, sources.modelDirectory)
+    (model, modelDirectory, tokenizer) = (sources.model, sources.modelDirectory, sources.tokenizer)
     (training, evaluation, notes) = (sources.training, sources.evaluation, sources.notes)
     (datasetSize, steps) = (length.datasetSize, length.steps)
     self.plan = plan
@@ -103,6 +105,7 @@ package struct TrainingSetup {
   private struct Sources {
     let model: ModelConfiguration
     let modelDirectory: String?
+    let tokenizer: any Tokenizer
     let training: TokenizedDataset
     let evaluation: TokenizedDataset?
     let notes: [String]
@@ -116,11 +119,12 @@ package struct TrainingSetup {
       }
       let source = try ModelSource.resolve(configuration.model, tokenizer: configuration.tokenizer)
       // The records that the model learns begin and end with the tokenizer's id, whatever stood around those it knows.
-      model = source.0.delimitingTexts(by: Int(ByteTokenizer().endOfText))
+      model = source.configuration.delimitingTexts(by: Int(source.tokenizer.endOfText))
+      tokenizer = source.tokenizer
       modelDirectory = source.directory
       let isAsked = takesFingerprint && (configuration.output != nil || modelDirectory != nil)
       var fingerprint: String?
-      (training, evaluation) = try TrainingSetup.load(configuration, model: model) { records in
+      (training, evaluation) = try TrainingSetup.load(configuration, model: model, tokenizer: tokenizer) { records in
         if isAsked { fingerprint = records.fingerprint }
       }
       self.fingerprint = fingerprint
@@ -140,8 +144,8 @@ package struct TrainingSetup {
     let datasetSize: Int
     let steps: Int
 
-    init(_ configuration: TrainingConfiguration, records: Int) throws {
-      datasetSize = configuration.datasetSize ?? records
+    init(_ configuration: TrainingConfiguration, units: Int) throws {
+      datasetSize = configuration.datasetSize ?? units
       guard configuration.batchSize <= datasetSize else {
         throw TrainingError.batchLargerThanData(batch: configuration.batchSize, datasetSize: datasetSize)
       }
@@ -168,17 +172,13 @@ package struct TrainingSetup {
   ///
   /// - Parameter look: sees the training records before they are cut and made ids.
   static func load(
-    _ configuration: TrainingConfiguration, model: ModelConfiguration, look: (RecordStore) -> Void = { _ in }
+    _ configuration: TrainingConfiguration, model: ModelConfiguration, tokenizer: some Tokenizer, look: (RecordStore) -> Void = { _ in }
   ) throws -> (TokenizedDataset, TokenizedDataset?) {
-    let tokenizer = ByteTokenizer()
-    guard tokenizer.vocabularySize <= model.vocabularySize else {
-      throw TrainingError.vocabularyTooSmall(tokenizer: tokenizer.vocabularySize, model: model.vocabularySize)
-    }
     if let length = configuration.sequenceLength, length > model.positions {
       throw TrainingError.sequenceLongerThanModel(length: length, positions: model.positions)
     }
     let corpus = try Corpus(
-      data: configuration.data, evaluation: configuration.evaluationData, textField: configuration.textField)
+      data: configuration.data, evaluation: configuration.evaluationData, textField: configuration.textField, unitField: configuration.unitField)
     let longest = configuration.sequenceLength ?? model.positions
     for (records, file) in [(corpus.training, configuration.data), (corpus.heldOut, configuration.evaluationData ?? configuration.data)] {
       guard let records else { continue }
@@ -231,11 +231,13 @@ package struct TrainingSetup {
     /// A microbatch may hold any record, held-out ones included.
     func plan() throws -> ReplicaPlan {
       let (training, evaluation) = (sources.training, sources.evaluation)
+      let most = configuration.unitField == nil ? 1 : configuration.maxRecordsPerUnit
+      let largestUnit = configuration.unitField == nil ? 0 : training.largestUnit(ofRecords: most)
       let capacity = configuration.performance.capacity(
         mode: configuration.mode, positions: max(training.longestSequence, evaluation?.longestSequence ?? 1),
-        typicalPositions: training.meanTargetCount, parameterCount: sources.model.parameterCount)
+        typicalPositions: training.meanUnitTargets(ofRecords: most), largestUnit: largestUnit, parameterCount: sources.model.parameterCount)
       return try ReplicaPlan(
-        fastestFor: configuration, model: sources.model, capacity: capacity, optimizer: configuration.optimizer,
+        fastestFor: configuration, model: sources.model, capacity: capacity, largestUnit: largestUnit, optimizer: configuration.optimizer,
         threads: threads, shards: configuration.performance.shards(
           sources.model.parameterTable(trainable: configuration.trainable).trained, topology: topology),
         limits: limits)
@@ -293,27 +295,6 @@ package struct TrainingSetup {
       targetEpsilon: target, delta: unnoised.delta, samplingRate: unnoised.samplingRate, noiseMultiplier: sigma,
       accountant: configuration.accountant, spent: spent, upTo: length.steps)
     return Noise(multiplier: sigma, allowedSteps: allowed)
-  }
-}
-
-/// Where a model comes from: a preset's name, or a directory in Hugging Face's layout.
-package enum ModelSource {
-  /// - Returns: the shape, the directory that holds the weights if it is one, and what its user should know.
-  /// - Throws: also where a directory's weights are not of that shape, or its ids are those of a tokenizer that isn't read here.
-  package static func resolve(
-    _ name: String, tokenizer: TokenizerKind? = nil
-  ) throws -> (ModelConfiguration, directory: String?, notes: [String]) {
-    if let preset = ModelPreset(rawValue: name) {
-      let note = "--model \(name) is the preset, with new parameters; the directory of that name is ./\(name)"
-      return (preset.configuration, nil, ModelPreset.isAlsoDirectory(name) ? [note] : [])
-    }
-    guard FileManager.default.fileExists(atPath: name) else { throw ModelConfigurationError.unknownPreset(name: name) }
-    let description = try ModelFile.readConfiguration(directory: name)
-    if tokenizer == nil, let file = ModelFile.tokenizerFile(directory: name) { throw TrainingError.foreignTokenizer(file: file) }
-    try ModelFile.checkShapes(directory: name, configuration: description.configuration)
-    let ignored = description.ignoredSettings
-    let note = "\(name)/config.json asks for dropout (\(ignored.joined(separator: ", "))), which is not applied; a model written here says 0"
-    return (description.configuration, name, ignored.isEmpty ? [] : [note])
   }
 }
 

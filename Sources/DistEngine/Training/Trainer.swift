@@ -113,15 +113,16 @@ public final class Trainer {
         .poisson(
           try PoissonSampler(
             expectedBatchSize: configuration.batchSize, datasetSize: setup.datasetSize, random: sampling),
-          unitCount: setup.training.count)
+          unitCount: setup.training.unitCount)
       case .shuffle:
         .shuffle(
           try ShuffleSampler(
-            batchSize: configuration.batchSize, unitCount: setup.training.count,
+            batchSize: configuration.batchSize, unitCount: setup.training.unitCount,
             random: CounterRandom(key.subKey(for: .shuffle))))
       }
     return TrainingStep(
       replica: replica, communicator: environment.world, exchange: exchange, dataset: setup.training, sampler: BatchSampler(sampler),
+      choice: RecordChoice(most: configuration.maxRecordsPerUnit, random: CounterRandom(key.subKey(for: .records))),
       mechanism: setup.privacy.map {
         GaussianMechanism(noiseMultiplier: $0.noiseMultiplier, source: GaussianSource(key.subKey(for: .noise)))
       },

@@ -13,6 +13,8 @@ struct TrainingStep: ~Copyable {
   let exchange: ModelStateExchange
   let dataset: TokenizedDataset
   var sampler: BatchSampler
+  /// Of a unit's records.
+  let choice: RecordChoice
   /// nil where nothing is private.
   let mechanism: GaussianMechanism?
   var ledger: PrivacyLedger?
@@ -27,7 +29,7 @@ struct TrainingStep: ~Copyable {
     clock.mark(.charge)
     let units = sample(step)
     clock.mark(.sample)
-    var totals = try accumulate(units)
+    var totals = try accumulate(units, step: step)
     clock.mark(.gradients)
     addNoise(step)
     clock.mark(.noise)
@@ -49,11 +51,12 @@ struct TrainingStep: ~Copyable {
   }
 
   /// Forward, backward, norms, clip factors, weighted sum of each microbatch. Ranks that share a sum run as many microbatches.
-  private func accumulate(_ units: [Int]) throws -> ModelReplica.Totals {
-    var microbatches = replica.microbatches(of: units, in: dataset)
-    let count = try exchange.agreedMicrobatchCount(microbatches.count)
-    microbatches += [[Int]](repeating: [], count: count - microbatches.count)
-    return replica.accumulateGradients(ofMicrobatches: microbatches, in: dataset)
+  private func accumulate(_ units: [Int], step: Int) throws -> ModelReplica.Totals {
+    var batches = replica.batches(of: units, in: dataset, choice: choice, step: step)
+    batches.pad(
+      large: try exchange.agreedMicrobatchCount(batches.large.count),
+      microbatches: try exchange.agreedMicrobatchCount(batches.microbatches.count))
+    return replica.accumulateGradients(of: batches, in: dataset)
   }
 
   /// Adds the noise to partial sums, once for the whole batch: each element's on the one rank whose part of the plan it is.
@@ -103,11 +106,11 @@ extension ModelReplica.Totals {
   /// Adds up over ranks.
   mutating func reduce(over communicator: Communicator) throws {
     var values: [Double] = [
-      Double(examples), Double(targets), lossSum, Double(finiteLosses), Double(clipping.units),
+      Double(units), Double(targets), lossSum, Double(finiteLosses), Double(clipping.units),
       Double(clipping.clipped), Double(clipping.nonFinite), clipping.normSum, Double(microbatches),
     ]
     try communicator.allreduceSum(&values)
-    examples = Int(values[0])
+    units = Int(values[0])
     targets = Int(values[1])
     lossSum = values[2]
     finiteLosses = Int(values[3])
