@@ -41,7 +41,7 @@ extension LaunchedProgramTests {
       func text(_ name: String) throws -> String { try String(contentsOfFile: "\(directory.path)/\(name)", encoding: .utf8) }
       #expect(try text("run/run.json") == text("before"))
       #expect(try text("run/metrics.jsonl").split(separator: "\n").first?.contains("\"step\":0") == true, "nothing was cut off")
-      #expect(try FileManager.default.contentsOfDirectory(atPath: "\(directory.path)/run").sorted() == ["checkpoints", "metrics.jsonl", "privacy.json", "run.json"])
+      #expect(try FileManager.default.contentsOfDirectory(atPath: "\(directory.path)/run").sorted() == ["checkpoints", "metrics.jsonl", "privacy.json", "run.json", "seen"])
     }
 
     private static let canMount: Bool = {
@@ -69,12 +69,14 @@ extension LaunchedProgramTests {
       var modes: [String: String] = [:]
       for line in outcome.outputLines {
         let parts: [Substring] = line.split(separator: " ", omittingEmptySubsequences: false)
-        if parts.count == 2, Int(parts[0]) != nil { modes[String(parts[1])] = String(parts[0]) }
+        // A list of records is named by its own hash.
+        let name = parts.count == 2 && parts[1].hasPrefix("run/seen/") ? "run/seen/*" : String(parts.last ?? "")
+        if parts.count == 2, Int(parts[0]) != nil { modes[name] = String(parts[0]) }
       }
       let expected: [String: String] = [
         "": "755", "run": "700", "run/run.json": "600", "run/privacy.json": "600", "run/metrics.jsonl": "600", "run/checkpoints": "700",
         "run/checkpoints/ledger.jsonl": "600", "run/model": "755", "run/model/model.safetensors": "644", "run/model/config.json": "644",
-        "run/model/privacy.json": "644",
+        "run/model/privacy.json": "644", "run/seen": "700", "run/seen/*": "600",
       ]
       #expect(modes == expected)
     }

@@ -25,9 +25,28 @@ extension LaunchedProgramTests {
       return try JSONDecoder().decode([DPSGDPhase].self, from: JSONSerialization.data(withJSONObject: value))
     }
 
-    /// The fixture's records and one more.
+    private func fixtureLines() throws -> [ArraySlice<UInt8>] {
+      try FileBytes.read(Fixture.records).split(separator: UInt8(ascii: "\n"))
+    }
+
+    private func file(_ lines: [ArraySlice<UInt8>], _ directory: TemporaryDirectory, _ name: String) throws -> String {
+      try directory.file(name, Array(lines.joined(separator: [UInt8(ascii: "\n")])) + [UInt8(ascii: "\n")])
+    }
+
+    /// As many records as the fixture has, none of them the fixture's.
     private func otherRecords(_ directory: TemporaryDirectory) throws -> String {
-      try directory.file("other.txt", FileBytes.read(Fixture.records) + Array("one more\n".utf8))
+      try file(fixtureLines().map { Array("not ".utf8)[...] + $0 }, directory, "other.txt")
+    }
+
+    /// Data that have some record of the fixture's.
+    private func overlaps(_ directory: TemporaryDirectory) throws -> [String] {
+      let (lines, others) = (try fixtureLines(), try fixtureLines().map { Array("not ".utf8)[...] + $0 })
+      return [
+        try file(lines + [Array("one more".utf8)[...]], directory, "plus-one.txt"),
+        try file(Array(lines[(lines.count / 2)...]), directory, "half.txt"),
+        try file(others + [lines[0]], directory, "one-of-them.txt"),
+        try file(lines.reversed(), directory, "another-order.txt"),
+      ]
     }
 
     /// A model as it is passed on, without the directory of the run that made it.
@@ -58,16 +77,52 @@ extension LaunchedProgramTests {
         #expect(try run.lines("metrics.jsonl").last?.contains("\"epsilon\":\"inf\"") == true)
         #expect(run.outcome.standardError.contains("NOT private"))
       }
-      let assumed = try TrainingRun("\(step) --base-is-public", model: first.model).privacy()
-      #expect(assumed.private && assumed.epsilon.value.isFinite)
-      #expect(assumed.warnings.contains { $0.contains("--base-is-public") }, "\(assumed.warnings)")
+      for (model, isKnown) in [(first.model, true), ("\(directory.path)/released", false)] {
+        let assumed = try TrainingRun("\(step) --base-is-public", model: model).privacy()
+        #expect(assumed.private && assumed.epsilon.value.isFinite)
+        #expect(assumed.warnings.contains { $0.contains("--base-is-public") && $0.contains("say otherwise") == isKnown }, "\(assumed.warnings)")
+      }
 
       // On other data the run is private, and what it started from says its part; back on the first data it isn't.
       let apart = try TrainingRun(step, model: first.model, data: otherRecords(directory))
       let other = try apart.privacy()
-      #expect(other.private && other.warnings.contains { $0.contains("without privacy on data that differ") }, "\(other.warnings)")
+      #expect(other.private && other.warnings.contains { $0.contains("without privacy on data that have no record") }, "\(other.warnings)")
       let back = try TrainingRun(step, model: apart.model).privacy()
       #expect(!back.private, "the model's own start is not forgotten")
+    }
+
+    /// The same attack on data that aren't quite the same: any record in both is enough.
+    @Test func aRecordInBothSetsIsEnough() throws {
+      let directory = try TemporaryDirectory()
+      let (exposed, spending) = (try TrainingRun(Self.standard), try TrainingRun("\(Self.noise) --steps 2"))
+      let step = "\(Self.noise) --steps 1 --learning-rate 0"
+      let two = try phase(2)
+      for data in try overlaps(directory) {
+        let statement = try TrainingRun(step, model: exposed.model, data: data).privacy()
+        #expect(!statement.private && statement.epsilon.value == .infinity, "\(data)")
+        #expect(try spent(TrainingRun(step, model: spending.model, data: data)) == [two], "\(data)")
+      }
+      // A set of which a part is missing is apart from nothing.
+      let seen = "\(exposed.path)/seen"
+      let name = try #require(FileManager.default.contentsOfDirectory(atPath: seen).first)
+      let other = try otherRecords(directory)
+      #expect(try TrainingRun(step, model: exposed.model, data: other).privacy().private)
+      try AtomicFile.write(Array(FileBytes.read("\(seen)/\(name)").dropLast(8)), to: "\(seen)/\(name)")
+      #expect(try !TrainingRun(step, model: exposed.model, data: other).privacy().private)
+    }
+
+    /// What was taken for granted of one run's records isn't of another's that are known to be among what the model has seen.
+    @Test func whatIsTakenForGrantedIsOfOneRunsRecords() throws {
+      let directory = try TemporaryDirectory()
+      let step = "\(Self.noise) --steps 1 --learning-rate 0"
+      let first = try TrainingRun(Self.standard)
+      let apart = try TrainingRun("\(step) --base-is-public", model: first.model, data: otherRecords(directory))
+      #expect(try apart.privacy().private)
+      #expect(try !TrainingRun(step, model: apart.model).privacy().private)
+      // Where nothing says that it is wrong it holds on.
+      let copied = try released(apart.model, directory)
+      let next = try TrainingRun(step, model: copied).privacy()
+      #expect(next.private && next.warnings.contains { $0.contains("takes for granted") }, "\(next.warnings)")
     }
 
     @Test func whatAPrivateModelSpentIsComposed() throws {
@@ -120,6 +175,12 @@ extension LaunchedProgramTests {
       for path in ["\(second.model)/privacy.json", "\(second.path)/privacy.json"] {
         let text = try String(contentsOfFile: path, encoding: .utf8)
         #expect(!text.contains(fingerprints[own]!))
+      }
+      // Its user alone may read which records it was: once for both runs, which saw the same.
+      let seen = "\(second.path)/seen"
+      #expect(try FileManager.default.contentsOfDirectory(atPath: seen) == [fingerprints[own]!])
+      for (path, permissions) in [(seen, 0o700), ("\(seen)/\(fingerprints[own]!)", 0o600)] {
+        #expect(try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int == permissions)
       }
     }
 

@@ -79,6 +79,40 @@ struct WholeRangeTests {
     }
   }
 
+  @Test("q just below 1: the bounds of q = 1, also where δ is all but what no ε protects from", arguments: [3, 1 << 53])
+  func rateJustBelowOne(steps: Int) throws {
+    let rate = 1.0.nextDown
+    let noise = steps == 3 ? 1 : 1e7
+    let phase = try DPSGDPhase(samplingRate: rate, noiseMultiplier: noise, steps: steps)
+    let whole = try DPSGDPhase(samplingRate: 1, noiseMultiplier: noise, steps: steps)
+    let atZero = try Accounting.delta(of: [whole], epsilon: 0).upper
+    // The last ones, next to which no bound is sharp, once hung.
+    for delta in [1e-300, 1e-9, 0.5, atZero * (1 - 1e-9), min(1.0.nextDown, atZero * (1 + 1e-7)), 1.0.nextDown] {
+      let bounds = try Accounting.epsilon(of: [phase], delta: delta)
+      let exact = try Accounting.epsilon(of: [whole], delta: delta)
+      if delta <= 0.5 { #expect(bounds.upper <= exact.upper * 1.001 + 0.001, "δ \(delta): \(bounds.upper), \(exact.upper)") }
+      // q^steps of the runs are those of q = 1: of 3 steps all but all.
+      if steps == 3 { #expect(bounds.upper >= (exact.lower ?? 0) * (1 - 1e-9) - 1e-9, "δ \(delta)") }
+      #expect((bounds.lower ?? 0) <= exact.upper)
+    }
+  }
+
+  /// σ, 1 − δ and ε of one full-batch step, to 60 digits by bisection of Φ(−z) − e^ε Φ(−z − μ), z = ε/μ − μ/2 (mpmath).
+  private static let nextToOne: [(noise: Double, gap: Double, epsilon: Double)] = [
+    (0.001, 0x1p-53, 491789.45972137), (0.001, 1e-12, 492964.50955647), (0.01, 1e-15, 4204.8136494507),
+    (0.05, 0x1p-53, 34.525037097434), (0.05, 1e-14, 45.727824459775), (0.05, 1e-10, 71.571782871567),
+  ]
+
+  @Test("q = 1 and δ next to 1", arguments: nextToOne.indices)
+  func fullBatchNextToOne(index: Int) throws {
+    let (noise, gap, truth) = Self.nextToOne[index]
+    let phase = try DPSGDPhase(samplingRate: 1, noiseMultiplier: noise, steps: 1)
+    let bounds = try Accounting.epsilon(of: [phase], delta: 1 - gap)
+    let lower = try #require(bounds.lower)
+    #expect(bounds.upper >= truth * (1 - 1e-13) && lower <= truth * (1 + 1e-13), "\(lower) to \(bounds.upper), truth \(truth)")
+    #expect(bounds.upper - lower <= truth * 1e-8, "\(lower) to \(bounds.upper)")
+  }
+
   @Test("the test's own lower bound finds what was once reported as an upper one")
   func rejectsOldValues() throws {
     let tiny = try DPSGDPhase(samplingRate: 0.01, noiseMultiplier: 1e-4, steps: 1000)

@@ -76,7 +76,7 @@ package struct PrivacyStatement: Encodable, Sendable {
     (runID, startModel) = (setup.provenance.runID, setup.provenance.start.map(StartModelClaim.init))
     baseIsPublic = setup.configuration.baseIsPublic
     let userSpent = setup.configuration.spent
-    history = (setup.provenance.start?.countedTrainings ?? [])
+    history = (setup.provenance.start?.history ?? [])
       + (userSpent.isEmpty ? [] : [EarlierTraining(runID: runID, isPrivate: true, phases: userSpent)])
     let weak = (bounds?.upper ?? 0) > Self.weakEpsilon && (setup.targetEpsilon ?? 0) <= Self.weakEpsilon
     warnings = Self.warnings(setup) + (weak ? [Self.weakWarning] : []) + (bounds?.notes ?? [])

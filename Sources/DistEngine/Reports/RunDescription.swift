@@ -6,8 +6,8 @@ struct RunDescription: Encodable {
   let blas: String
   let started: Date
   let runId: String
-  /// SHA-256 over the training records, by run: this one's and those of the start model's training. Of private data, so here and in no file
-  /// that is for release.
+  /// Of the training records, by run: this one's and those of the start model's training; the names of files in `seen/`. Of private data, so
+  /// here and in no file that is for release.
   let dataFingerprints: [String: String]
   let ranks: Int
   let hosts: [String]

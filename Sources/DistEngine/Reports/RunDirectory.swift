@@ -1,7 +1,8 @@
 import Foundation
 import PrivacyAccounting
 
-/// The directory of a run: `run.json`, `metrics.jsonl`, `privacy.json`, `model/`, `checkpoints/`. Rank 0 alone writes.
+/// The directory of a run: `run.json`, `metrics.jsonl`, `privacy.json`, `model/`, `checkpoints/`, and in `seen/` which
+/// records it and its start model were trained on (``RecordHashes``), for runs that start from its model. Rank 0 alone writes.
 ///
 /// Much of it is computed from private data without noise, so its user alone may read it; `model/`, which is for release, has the
 /// permissions that the user's mask gives, for when it is moved elsewhere.
@@ -23,7 +24,7 @@ package final class RunDirectory {
     if flock(descriptor, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK {
       throw FileError(path: path, action: "written to", reason: "another run is writing there; choose another --output")
     }
-    for file in ["run.json", "privacy.json", "metrics.jsonl", "model", "checkpoints"]
+    for file in ["run.json", "privacy.json", "metrics.jsonl", "model", "checkpoints", "seen"]
     where FileManager.default.fileExists(atPath: "\(path)/\(file)") {
       throw TrainingError.outputHoldsRun(path)
     }
@@ -47,14 +48,19 @@ package final class RunDirectory {
     }
     metrics = FileHandle(fileDescriptor: made, closeOnDealloc: true)
     try AtomicFile.makeDirectory("\(path)/checkpoints", permissions: 0o700)
+    let sets = setup.provenance.recordSets
+    if !sets.isEmpty { try AtomicFile.makeDirectory("\(path)/seen", permissions: 0o700) }
+    for set in sets { try AtomicFile.write(set.bytes, to: "\(path)/seen/\(set.fingerprint)", permissions: 0o600) }
     try write(RunDescription(setup, overview: overview, environment: environment), to: "run.json")
     try write(statement.ofUnfinishedRun(), to: "privacy.json")
   }
 
-  /// What a whole run writes, at the least: the model, a line a step in `metrics.jsonl` and in a private run's ledger, the statements.
+  /// What a whole run writes, at the least: the model, a line a step in `metrics.jsonl` and in a private run's ledger, 8 bytes for each record that
+  /// was seen, the statements.
   private static func expectedBytes(_ setup: TrainingSetup) -> Int {
     let line = setup.privacy == nil ? 200 : 500
-    return setup.model.parameterCount * MemoryLayout<Float>.size + setup.steps * line + 24 << 10
+    let seen = setup.provenance.recordSets.reduce(0) { $0 + $1.bytes.count }
+    return setup.model.parameterCount * MemoryLayout<Float>.size + setup.steps * line + seen + 24 << 10
   }
 
   func append(_ report: StepReport, epsilon: Double?, isPrivateRun: Bool) throws {

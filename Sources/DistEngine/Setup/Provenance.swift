@@ -7,22 +7,25 @@ import PrivacyAccounting
 struct Provenance: Codable, Sendable {
   /// 128 bits of the system's entropy, in hexadecimal. Says which statement belongs to which run's directory.
   let runID: String
-  /// SHA-256 over the training records; nil where nobody asks for it.
-  let dataFingerprint: String?
+  /// Of the training records; nil where nobody asks for it, and on all ranks but the first.
+  private var records: RecordHashes?
   /// nil for new parameters.
   let start: StartModel?
 
   /// - Parameters:
   ///   - directory: of the start model's weights; nil for new parameters.
   ///   - hashesWeights: whether the start model's weights are read through, too.
-  init(_ configuration: TrainingConfiguration, _ directory: String?, _ fingerprint: String?, hashesWeights: Bool) throws {
+  init(_ configuration: TrainingConfiguration, _ directory: String?, _ records: RecordHashes?, hashesWeights: Bool) throws {
     var random = SystemRandomNumberGenerator()
     runID = (0..<2).map { _ in String(format: "%016lx", random.next() as UInt64) }.joined()
-    dataFingerprint = fingerprint
+    self.records = records
     start = try directory.map {
-      try StartModel(directory: $0, configuration: configuration, fingerprint: fingerprint, hashesWeights: hashesWeights)
+      try StartModel(directory: $0, configuration: configuration, records: records, hashesWeights: hashesWeights)
     }
   }
+
+  /// Records stay where they were read.
+  private enum CodingKeys: CodingKey { case runID, start }
 
   /// Everything that was spent on the run's records before it.
   func spent(_ configuration: TrainingConfiguration) -> [DPSGDPhase] { (start?.composed ?? []) + configuration.spent }
@@ -30,8 +33,14 @@ struct Provenance: Codable, Sendable {
   /// Of the data of this run and of all those before it that are known, by the runs' names.
   var fingerprints: [String: String] {
     var known = start?.fingerprints ?? [:]
-    if let dataFingerprint { known[runID] = dataFingerprint }
+    if let records { known[runID] = records.fingerprint }
     return known
+  }
+
+  /// The data sets of which ``fingerprints`` are, as far as they are known.
+  var recordSets: [RecordHashes] {
+    let known = start.map { Array($0.recordSets.values) } ?? []
+    return known + (records.map { own in known.contains(own) ? [] : [own] } ?? [])
   }
 }
 
@@ -50,11 +59,24 @@ struct EarlierTraining: Codable, Sendable {
   let isPrivate: Bool
   /// Nothing where it isn't private.
   let phases: [DPSGDPhase]
+  /// Whether a run after it took for granted that it has seen none of that run's records (`--base-is-public`).
+  private(set) var isAssumedPublic: Bool?
+
+  init(runID: String?, isPrivate: Bool, phases: [DPSGDPhase]) {
+    (self.runID, self.isPrivate, self.phases) = (runID, isPrivate, phases)
+  }
+
+  var assumedPublic: EarlierTraining {
+    var training = self
+    training.isAssumedPublic = true
+    return training
+  }
 
   private enum CodingKeys: String, CodingKey {
     case runID = "run_id"
     case isPrivate = "private"
     case phases
+    case isAssumedPublic = "assumed_public"
   }
 }
 

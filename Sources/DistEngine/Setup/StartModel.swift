@@ -4,70 +4,90 @@ import PrivacyAccounting
 /// The model directory that a run starts from, as far as the privacy of the run's own records goes.
 ///
 /// Parameters that have seen these records before carry what they have seen into whatever is made from them. The directory's
-/// `privacy.json` says what its training spent; whether that was on the same records is known where the run that made it still has its
-/// `run.json` beside it, and taken for so where it isn't.
+/// `privacy.json` says what its training spent; whether that was on some of the same records is known where the run that made it still has its
+/// `run.json` and `seen/` beside it, and taken for so where they aren't.
 struct StartModel: Codable, Sendable {
   let weightsDigest: String?
   /// The text of its `privacy.json`; nil without one.
   let statement: String?
   /// Its training, and what came before that.
   let trainings: [EarlierTraining]
-  /// SHA-256 over the records of those trainings whose data are known, by run.
+  /// Of the records of those trainings whose data are known, by run.
   let fingerprints: [String: String]
+  /// By fingerprint, where the run that made the model still has them; on the rank that read them.
+  private(set) var recordSets: [String: RecordHashes] = [:]
+  /// Runs of which it is known whether their data and this run's have a record in common.
+  private let sharesRecord: [String: Bool]
   /// Whether it is taken for granted that none of them has seen the records: `--base-is-public`.
   let isPublic: Bool
   /// Whether its own statement takes that for granted of the model before it.
   let restsOnPublicModel: Bool
   /// Whether the statement leaves open what was spent, which `--spent` says in its place.
   let isIncomplete: Bool
-  private let ownFingerprint: String?
 
-  init(directory: String, configuration: TrainingConfiguration, fingerprint: String?, hashesWeights: Bool) throws {
+  /// Records stay where they were read.
+  private enum CodingKeys: CodingKey {
+    case weightsDigest, statement, trainings, fingerprints, sharesRecord, isPublic, restsOnPublicModel, isIncomplete
+  }
+
+  init(directory: String, configuration: TrainingConfiguration, records: RecordHashes?, hashesWeights: Bool) throws {
     weightsDigest = hashesWeights ? try ModelFile.weightsDigest(directory: directory) : nil
     isPublic = configuration.baseIsPublic
-    ownFingerprint = fingerprint
     let path = "\(directory)/privacy.json"
     guard let claims = try Claims(path: path, unit: configuration.unitDescription) else {
-      (statement, trainings, fingerprints, restsOnPublicModel, isIncomplete) = (nil, [], [:], false, false)
+      (statement, trainings, fingerprints, sharesRecord, restsOnPublicModel, isIncomplete) = (nil, [], [:], [:], false, false)
       return
     }
     statement = claims.text
     restsOnPublicModel = claims.stated.baseIsPublic ?? false
     let fingerprints = claims.stated.runID.map { RunFingerprints.read("\(directory)/../run.json", run: $0) } ?? [:]
     self.fingerprints = fingerprints
+    recordSets = RunFingerprints.recordSets("\(directory)/../seen", Set(fingerprints.values))
+    var shares: [String: Bool] = [:]
+    for (run, fingerprint) in fingerprints {
+      if let records, let others = recordSets[fingerprint] { shares[run] = others.sharesRecord(with: records) }
+    }
+    sharesRecord = shares
     let missing = claims.missing
-    let differs = Self.differs(claims.stated.runID, fingerprints, fingerprint)
-    isIncomplete = claims.stated.isPrivate && missing != nil && !differs && !configuration.baseIsPublic
+    let isApart = claims.stated.runID.flatMap { shares[$0] } == false
+    isIncomplete = claims.stated.isPrivate && missing != nil && !isApart && !configuration.baseIsPublic
     if isIncomplete, let missing, configuration.mode.isPrivate, configuration.spent.isEmpty {
       throw StartModelError.incomplete(path: path, missing: missing)
     }
     trainings = claims.trainings(isStatedElsewhere: !configuration.spent.isEmpty)
   }
 
-  /// Trainings that count for this run, and for those that start from its model.
-  var countedTrainings: [EarlierTraining] { isPublic ? [] : trainings }
+  /// Trainings that a run which starts from this run's model has to know.
+  var history: [EarlierTraining] { isPublic ? trainings.map(\.assumedPublic) : trainings }
 
-  private static func differs(_ run: String?, _ fingerprints: [String: String], _ own: String?) -> Bool {
-    guard let own, let other = run.flatMap({ fingerprints[$0] }) else { return false }
-    return own != other
-  }
+  /// Whether it is known that the training and this run have no record in common.
+  private func isApart(_ training: EarlierTraining) -> Bool { training.runID.flatMap { sharesRecord[$0] } == false }
 
-  private func isApart(_ training: EarlierTraining) -> Bool {
-    Self.differs(training.runID, fingerprints, ownFingerprint)
+  /// Whether it is known that they have one.
+  private func isShared(_ training: EarlierTraining) -> Bool { training.runID.flatMap { sharesRecord[$0] } == true }
+
+  /// Whether what the training has seen counts as these records: also where that isn't known. What an earlier run took for granted was of its own
+  /// records; it is taken over for these unless it is known to be wrong.
+  private func counts(_ training: EarlierTraining) -> Bool {
+    !isPublic && (training.isAssumedPublic == true ? isShared(training) : !isApart(training))
   }
 
   /// Whether the parameters may have seen this run's records without privacy.
-  var exposesRecords: Bool { countedTrainings.contains { !$0.isPrivate && !isApart($0) } }
+  var exposesRecords: Bool { trainings.contains { !$0.isPrivate && counts($0) } }
 
   /// What was spent on this run's records, or on data that can't be compared with them.
   var composed: [DPSGDPhase] {
-    countedTrainings.filter { $0.isPrivate && !isApart($0) }.flatMap(\.phases).filter { $0.steps > 0 }
+    trainings.filter { $0.isPrivate && counts($0) }.flatMap(\.phases).filter { $0.steps > 0 }
   }
 
   /// What is to be said of it, a line each.
   func warnings(userSpent: [DPSGDPhase]) -> [String] {
     guard !isPublic else {
-      return ["--base-is-public: it is taken for granted, not checked, that the start model has seen none of these records"]
+      let contradiction = "; the data of its trainings say otherwise: records are in both, and for them the guarantee doesn't hold"
+      return [
+        "--base-is-public: it is taken for granted, not checked, that the start model has seen none of these records"
+          + (trainings.contains(where: isShared) ? contradiction : "")
+      ]
     }
     guard statement != nil else {
       return [
@@ -77,22 +97,20 @@ struct StartModel: Codable, Sendable {
     var warnings: [String] = []
     if exposesRecords {
       warnings.append(
-        "the start model isn't private, and was trained on these records or on data that can't be compared with them: what is made from it is "
+        "the start model isn't private, and was trained on some of these records or on data that can't be compared with them: what is made from it is "
           + "NOT private (--base-is-public says that it has seen none of them)")
     }
     if trainings.contains(where: { !$0.isPrivate && isApart($0) }) {
       warnings.append(
-        "the start model was trained without privacy on data that differ from these: it is covered by nothing for them, and a record that is "
-          + "in both isn't protected")
+        "the start model was trained without privacy on data that have no record in common with these: it is covered by nothing for them")
     }
     if !composed.isEmpty {
       warnings.append(
-        "the start model was trained on these records or on data that can't be compared with them: epsilon includes what that spent")
+        "the start model was trained on some of these records or on data that can't be compared with them: epsilon includes what that spent")
     }
     if trainings.contains(where: { $0.isPrivate && isApart($0) }) {
       warnings.append(
-        "the start model was trained on data that differ from these: what that spent isn't in epsilon, and a record that is in both has spent "
-          + "both (--spent)")
+        "the start model was trained on data that have no record in common with these: what that spent isn't in epsilon")
     }
     if isIncomplete && !userSpent.isEmpty {
       warnings.append("the start model's privacy.json doesn't say all that was spent: that --spent does is taken for granted")
@@ -225,5 +243,15 @@ private struct RunFingerprints: Decodable {
     guard let bytes = try? FileBytes.read(path), let found = try? JSONDecoder().decode(Self.self, from: Data(bytes)), found.runID == run
     else { return [:] }
     return found.fingerprints
+  }
+
+  /// The data sets of these fingerprints that are in a directory. One that isn't there or is damaged can't be compared.
+  static func recordSets(_ directory: String, _ fingerprints: Set<String>) -> [String: RecordHashes] {
+    var found: [String: RecordHashes] = [:]
+    for fingerprint in fingerprints where fingerprint.utf8.allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }) {
+      guard let bytes = try? FileBytes.read("\(directory)/\(fingerprint)") else { continue }
+      found[fingerprint] = RecordHashes(bytes: bytes, fingerprint: fingerprint)
+    }
+    return found
   }
 }

@@ -45,15 +45,16 @@ package struct TrainingSetup {
     let communicator = environment.world
     let isFirst = communicator.rank == 0
     let sources = try communicator.agree("configuration, model and data") {
-      try Sources(configuration, takesFingerprint: isFirst)
+      try Sources(configuration, hashesRecords: isFirst)
     }
     try communicator.requireEqual(
       configuration, sources.model, training: sources.training, evaluation: sources.evaluation)
     // One rank reads: statement, fingerprint and weights must be of one moment.
     let found = try communicator.agree("start model") {
-      isFirst ? try Provenance(configuration, sources.modelDirectory, sources.fingerprint, hashesWeights: true) : nil
+      isFirst ? try Provenance(configuration, sources.modelDirectory, sources.records, hashesWeights: true) : nil
     }
-    let provenance = try communicator.broadcast(found)
+    let told = try communicator.broadcast(found)
+    let provenance = found ?? told
     let length = try communicator.agree("length of the run") { try Length(configuration, units: sources.training.unitCount) }
     let limits = try NodeLimit.ofAllNodes(environment: environment)
     let threads = try ThreadCounts(configuration.performance, in: environment)
@@ -74,8 +75,8 @@ package struct TrainingSetup {
   ///   - topology: of the job, as the rank sees it whose plan is wanted.
   ///   - ranksPerNode: on the fullest node.
   package init(alone configuration: TrainingConfiguration, topology: NodeTopology, ranksPerNode: Int) throws {
-    let sources = try Sources(configuration, takesFingerprint: true)
-    let provenance = try Provenance(configuration, sources.modelDirectory, sources.fingerprint, hashesWeights: false)
+    let sources = try Sources(configuration, hashesRecords: true)
+    let provenance = try Provenance(configuration, sources.modelDirectory, sources.records, hashesWeights: false)
     let length = try Length(configuration, units: sources.training.unitCount)
     let threads = ThreadCounts(configuration.performance, ranksPerNode: ranksPerNode)
     let plan = try Self.plan(configuration, sources, topology: topology, threads: threads, limits: [])
@@ -110,9 +111,9 @@ package struct TrainingSetup {
     let evaluation: TokenizedDataset?
     let notes: [String]
     /// Of the training records, whole and as they were read; nil where nobody asks.
-    let fingerprint: String?
+    let records: RecordHashes?
 
-    init(_ configuration: TrainingConfiguration, takesFingerprint: Bool) throws {
+    init(_ configuration: TrainingConfiguration, hashesRecords: Bool) throws {
       try configuration.validate()
       if let evaluation = configuration.evaluationData, Self.isSameFile(evaluation, configuration.data) {
         throw TrainingError.conflictingOptions("--eval-data \(evaluation) is the training file: records that training has seen measure nothing")
@@ -122,12 +123,12 @@ package struct TrainingSetup {
       model = source.configuration.delimitingTexts(by: Int(source.tokenizer.endOfText))
       tokenizer = source.tokenizer
       modelDirectory = source.directory
-      let isAsked = takesFingerprint && (configuration.output != nil || modelDirectory != nil)
-      var fingerprint: String?
+      let isAsked = hashesRecords && (configuration.output != nil || modelDirectory != nil)
+      var hashes: RecordHashes?
       (training, evaluation) = try TrainingSetup.load(configuration, model: model, tokenizer: tokenizer) { records in
-        if isAsked { fingerprint = records.fingerprint }
+        if isAsked { hashes = RecordHashes(records) }
       }
-      self.fingerprint = fingerprint
+      records = hashes
       notes = source.notes + training.notes("training") + (evaluation?.notes("held-out") ?? [])
     }
 

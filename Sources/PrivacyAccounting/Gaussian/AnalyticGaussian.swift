@@ -27,9 +27,11 @@ package struct AnalyticGaussian {
     let z = epsilon / mu - mu / 2
     // δ = E(1 − e^{−μ(X − z)})₊ ≤ μ E(X − z)₊, and at least 1 − μ/2·E(X − z)₊²/E(X − z)₊ of that.
     if mu < Self.smallMu { return min(0, log(mu) + NormalDistribution.logExpectedExcess(over: z)) }
-    let first = NormalDistribution.logUpperTail(z)
     // e^ε φ(z + μ) = φ(z): written so, nothing cancels where ε is large.
     let second = -0.5 * z * z - NormalDistribution.logNormaliser + NormalDistribution.logMills(z + mu)
+    // Where δ is near 1, it's 1 − δ that has digits. (Below −1 both terms of it are below 1/4, since μ ≥ −2z.)
+    if z < -1 { return log1p(-(NormalDistribution.upperTail(-z) + exp(second))) }
+    let first = NormalDistribution.logUpperTail(z)
     guard second < first else { return -.infinity }
     return first + log(-expm1(second - first))
   }

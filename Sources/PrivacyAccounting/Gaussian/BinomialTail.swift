@@ -30,13 +30,16 @@ struct BinomialTail {
       + 0.5 * (log(trials / rest) - log(2 * Double.pi * k))
   }
 
+  /// At least log P(K > k). Up to 2^53 trials, k + 1 is a double only where k is below them.
+  func logUpper(above k: Double) -> Double { k < trials ? logUpper(atLeast: k + 1) : -.infinity }
+
   /// At least log P(K ≥ k).
   func logUpper(atLeast k: Double) -> Double {
     guard k <= trials else { return -.infinity }
     guard k > mean else { return 0 }
     let ratio = successiveRatio(k)
     guard ratio < 1 else { return 0 }
-    return min(0, logMass(k) - log1p(-ratio) + 1e-9)
+    return min(0, logMass(k) - log1p(-ratio) + rounding(k, ratio: ratio))
   }
 
   /// At most log P(K ≥ k).
@@ -53,7 +56,13 @@ struct BinomialTail {
     let count = min(max(1, (deviation / 2).rounded(.down)), trials - k + 1)
     let ratio = successiveRatio(k + count - 1)
     let sum = ratio < 1 ? log(-expm1(count * log(ratio))) - log1p(-ratio) : log(count)
-    return logMass(k) + (ratio > 0 ? max(0, sum) : 0) - 1e-9
+    return logMass(k) + (ratio > 0 ? max(0, sum) : 0) - rounding(k, ratio: ratio)
+  }
+
+  /// Bound on the error of a sum from `k` on: the means are off by an ulp, to which a deviance is sensitive by its distance from them, and so
+  /// is a ratio, of which the distance from 1 counts.
+  private func rounding(_ k: Double, ratio: Double) -> Double {
+    1e-9 + 1e-15 * abs(k - mean) + (ratio < 1 ? 1e-15 / (1 - ratio) : 0)
   }
 
   /// P(K = k + 1)/P(K = k).

@@ -53,7 +53,7 @@ struct ParticipationBounds {
     while high - low > 1 {
       let middle = (low + (high - low) / 2).rounded(.down)
       guard middle > low, middle < high else { break }
-      if tail.logUpper(atLeast: middle + 1) > logProbability { low = middle } else { high = middle }
+      if tail.logUpper(above: middle) > logProbability { low = middle } else { high = middle }
     }
     return high
   }
@@ -87,17 +87,17 @@ struct ParticipationBounds {
     var sum = before
     for (previous, count) in zip(counts, counts.dropFirst()) {
       let next = max(before, delta(count))
-      sum += (next - before + 1e-12 * next) * exp(tail.logUpper(atLeast: previous + 1))
+      sum += (next - before + 1e-12 * next) * exp(tail.logUpper(above: previous))
       before = next
     }
-    return min(1, (sum + exp(tail.logUpper(atLeast: counts.last! + 1))) * (1 + 1e-9) + otherTail + Double.leastNormalMagnitude)
+    return min(1, (sum + exp(tail.logUpper(above: counts.last!))) * (1 + 1e-9) + otherTail + Double.leastNormalMagnitude)
   }
 
   /// An ε whose δ is at most `delta`; infinite where there is none that a double holds.
   func upperEpsilon(delta: Double) -> Double {
     guard upperDelta(epsilon: 0) > delta else { return 0 }
-    // At the last count, little more than that count's own ε.
-    var high = gaussian(counts.last!).epsilon(delta: delta) * 1.01
+    // At the last count, little more than that count's own ε, which may be 0.
+    var high = max(gaussian(counts.last!).epsilon(delta: delta) * 1.01, 1e-9)
     while high < .infinity, upperDelta(epsilon: high) > delta { high *= 2 }
     guard high < .infinity else { return .infinity }
     var low = 0.0

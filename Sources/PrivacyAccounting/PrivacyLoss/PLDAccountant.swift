@@ -32,8 +32,9 @@ public struct PLDAccountant: PrivacyAccountant {
     guard !composition.sampled.isEmpty else {
       let exact = fullBatch.epsilon(delta: delta)
       guard exact < .infinity else { return EpsilonBounds(upper: .infinity, lower: .greatestFiniteMagnitude) }
-      // Where δ(0) is below δ, ε is 0 without an error.
-      let error = exact > 0 ? fullBatch.error(at: exact) : 0
+      // Where δ(0) is below δ by more than rounding, ε is 0 without an error.
+      let isZero = fullBatch.logDelta(epsilon: 0) < log(delta) - 1e-10
+      let error = isZero ? 0 : fullBatch.error(at: exact)
       return EpsilonBounds(upper: exact + error, lower: max(0, exact - error))
     }
     if composition.suitsLattices, delta > Self.smallestLatticeDelta {
