@@ -90,7 +90,7 @@ func bits(_ c: Combination, _ shards: ShardPlan, _ exchange: ModelStateExchange?
     for step in 0..<3 {
       let own = stride(from: environment.world.rank, to: dataset.count, by: exchange == nil ? 1 : environment.world.size)
       var batches = replica.batches(of: exchange == nil ? Array(0..<dataset.count) : Array(own), in: dataset)
-      batches.pad(large: 0, microbatches: try exchange?.agreedMicrobatchCount(batches.microbatches.count) ?? batches.microbatches.count)
+      batches.pad(microbatches: try exchange?.agreedMicrobatchCount(batches.microbatches.count) ?? batches.microbatches.count)
       let totals = replica.accumulateGradients(of: batches, in: dataset) { batch, factors in
         hash.add(batch.losses)
         guard let factors else { return }

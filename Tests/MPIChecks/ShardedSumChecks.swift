@@ -159,9 +159,10 @@ struct ShardedSumChecks {
     for step in 0..<3 {
       var batches = replica.batches(of: share(exchange == nil, dataset.unitCount), in: dataset)
       if let exchange {
-        batches.pad(
-          large: try exchange.agreedMicrobatchCount(batches.large.count),
-          microbatches: try exchange.agreedMicrobatchCount(batches.microbatches.count))
+        batches.large = try exchange.sharingLargeUnits(batches.large) { unit, rank, ranks in
+          replica.sharedParts(ofUnit: unit, in: dataset, rank: rank, ranks: ranks)
+        }
+        batches.pad(microbatches: try exchange.agreedMicrobatchCount(batches.microbatches.count))
       }
       _ = replica.accumulateGradients(of: batches, in: dataset)
       if let sum = replica.accumulator?.clippedSum {

@@ -150,7 +150,8 @@ package enum ModelFile {
       throw .malformedIndex(path: path, reason: "must be an object that has a weight_map")
     }
     var names: Set<String> = []
-    for value in fields.values {
+    // In the order of their names: every rank must refuse the same one.
+    for (_, value) in fields.sorted(by: { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }) {
       guard let name = value.string else { throw .malformedIndex(path: path, reason: "weight_map: must be names of files") }
       guard name.utf8.count <= 255 else { throw .malformedIndex(path: path, reason: "weight_map: a name longer than 255 bytes") }
       names.insert(name)

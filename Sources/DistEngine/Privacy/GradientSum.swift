@@ -13,10 +13,34 @@ package protocol GradientSum: AnyObject {
 
   /// Ends a batch: where ranks share a sum, they have it now.
   func complete()
+
+  /// Adds up numbers over the ranks that each hold a part of this sum; nothing where one rank holds it.
+  func addUp(_ values: inout [Double])
+
+  /// Adds another sum's tensors, each times its factor; of one without a factor nothing, and nothing of it is read.
+  ///
+  /// Where ranks share this sum and not the other one, this is collective over them.
+  func add(_ other: any GradientSum, of layout: ParameterLayout, factor: (_ tensor: Int) -> Float?)
 }
 
 extension GradientSum {
   package func complete() {}
+  package func addUp(_ values: inout [Double]) {}
+
+  /// Of a sum that this rank holds as a whole.
+  package func add(_ other: any GradientSum, of layout: ParameterLayout, factor: (_ tensor: Int) -> Float?) {
+    guard let whole = other.parts.first, whole.elements.count == layout.totalCount else { preconditionFailure("a part of a sum for all of it") }
+    for group in layout.groups {
+      add(layerOf: group.lowerBound) { target in
+        for tensor in group {
+          guard let part = target.clearedPart(of: tensor), let factor = factor(tensor) else { continue }
+          let first = layout[tensor].offset + part.rows.lowerBound * part.matrix.columns
+          RowKernels.addScaled(
+            Vector(rebasing: whole.values[first..<first + part.matrix.elements.count]), by: factor, to: part.matrix.elements)
+        }
+      }
+    }
+  }
 }
 
 /// Consecutive elements of a sum.

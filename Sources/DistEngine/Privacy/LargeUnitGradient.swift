@@ -1,20 +1,20 @@
 /// The gradient of one unit whose rows don't fit a microbatch: summed as a whole, part by part, then clipped as one.
 ///
-/// P floats. The norm is taken of the very numbers that are then scaled and added.
+/// P floats, or where the ranks of a node share their sums a slice of them: then they take a unit's parts together. The norm is taken of
+/// the very numbers that are then scaled and added.
 package final class LargeUnitGradient {
   /// Takes the parts' gradients.
   package let sink: StandardGradients
-  private let gradient: TensorSlab
-  /// Tensors of each layer, by index.
-  private let layers: [Range<Int>]
+  private let layout: ParameterLayout
   /// Of the unit.
   package private(set) var factors: ClipFactors
+  private var squares: [Double]
 
-  package init(_ gradient: TensorSlab, layers: [Range<Int>], factors: ClipFactors, workspace: GradientWorkspace) {
-    self.gradient = gradient
-    self.layers = layers
+  package init(_ sum: any GradientSum, layout: ParameterLayout, factors: ClipFactors, workspace: GradientWorkspace) {
+    self.layout = layout
     self.factors = factors
-    sink = StandardGradients(sum: WholeGradientSum(gradient), workspace: workspace)
+    squares = [Double](repeating: 0, count: layout.count)
+    sink = StandardGradients(sum: sum, workspace: workspace)
   }
 
   /// Starts a unit.
@@ -23,26 +23,23 @@ package final class LargeUnitGradient {
     factors.begin(units: 1)
   }
 
-  /// All parts are in: the unit's norms and factors are known.
-  package func clip() {
-    for tensor in 0..<factors.tensors { factors.add(RowKernels.squaredNorm(gradient.vector(tensor)), unit: 0, tensor: tensor) }
-    switch factors.clipping {
-    case .flat: factors.setFactors()
-    case .perLayer: for tensor in 0..<factors.tensors { factors.setFactors(tensor: tensor) }
-    }
-  }
-
-  /// Adds the clipped gradient to a sum, layer by layer in canonical order.
+  /// All parts are in: finds the unit's norms and factors, and adds its clipped gradient to a sum.
   ///
-  /// - Parameter isThere: false adds nothing, but meets the ranks that share the sum.
-  package func add(to sum: any GradientSum, isThere: Bool) {
-    for layer in layers {
-      sum.add(layerOf: layer.lowerBound) { target in
-        for tensor in layer {
-          guard let part = target.clearedPart(of: tensor), isThere, let factor = factors.factor(unit: 0, tensor: tensor) else { continue }
-          RowKernels.addScaled(gradient.matrix(tensor).rows(part.rows).elements, by: factor, to: part.matrix.elements)
-        }
+  /// Where ranks share sums, this is collective over them, as ``GradientSum/add(layerOf:_:)`` is.
+  package func addClipped(to sum: any GradientSum) {
+    for tensor in layout.indices { squares[tensor] = 0 }
+    for part in sink.sum.parts {
+      for entry in layout {
+        guard let own = part.clamped(to: entry.range) else { continue }
+        squares[entry.index] += RowKernels.squaredNorm(own.values)
       }
     }
+    sink.sum.addUp(&squares)
+    for tensor in layout.indices { factors.add(squares[tensor], unit: 0, tensor: tensor) }
+    switch factors.clipping {
+    case .flat: factors.setFactors()
+    case .perLayer: for tensor in layout.indices { factors.setFactors(tensor: tensor) }
+    }
+    sum.add(sink.sum, of: layout) { factors.factor(unit: 0, tensor: $0) }
   }
 }

@@ -38,14 +38,8 @@ package final class ModelReplica {
       plan.table, policy: plan.declaration.policy, gradientGoesBelowHead: plan.declaration.gradientGoesBelowHead, parameters: parameters,
       frozen: frozen, buffers: plan.passBuffers, in: arena)
     microbatch = Microbatch(plan.capacity, plan.microbatch, in: arena)
-    largeUnit = plan.largeUnit.map { buffers in
-      LargeUnitGradient(
-        TensorSlab(arena.elements(buffers.gradient).baseAddress!, extents: plan.layout.extents), layers: plan.layout.groups,
-        factors: ClipFactors(
-          clipping: plan.clipping, maxGradNorm: plan.maxGradNorm, tensors: plan.layout.count, buffers: buffers.factors, in: arena),
-        workspace: Self.workspace(plan, part: 0, norms: norms, in: arena))
-    }
     accumulator = Self.accumulator(plan, norms: norms, windows: windows, in: arena)
+    largeUnit = Self.largeUnit(plan, norms: norms, accumulator: accumulator, windows: windows, in: arena)
   }
 
   private static func accumulator(
@@ -73,6 +67,27 @@ package final class ModelReplica {
       return GhostGradients(
         sum: sum, extents: extents, factors: factors(), tiedTensor: plan.model.tiedTensor(plan.table), headTensor: plan.model.headTensor(plan.table),
         buffers: plan.ghost, workspaces: workspaces, in: arena)
+    }
+  }
+
+  private static func largeUnit(
+    _ plan: ReplicaPlan, norms: NormChoice, accumulator: (any GradientAccumulator)?, windows: NodeWindows?, in arena: MemoryArena
+  ) -> LargeUnitGradient? {
+    plan.largeUnit.map { buffers in
+      let floats = arena.elements(buffers.gradient)
+      let extents = plan.layout.extents
+      let sum: any GradientSum
+      if let windows, let pieces = plan.shards.pieces {
+        sum = NodeGradientSum(
+          pieces: pieces, extents: extents, window: windows.exchange, slice: floats, owner: plan.shards.owner,
+          sharingWindowOf: accumulator?.sum as? NodeGradientSum)
+      } else {
+        sum = WholeGradientSum(TensorSlab(floats.baseAddress!, extents: extents))
+      }
+      let factors = ClipFactors(
+        clipping: plan.clipping, maxGradNorm: plan.maxGradNorm, tensors: plan.layout.count, buffers: buffers.factors, in: arena)
+      return LargeUnitGradient(
+        sum, layout: plan.layout, factors: factors, workspace: workspace(plan, part: 0, norms: norms, in: arena))
     }
   }
 
@@ -141,15 +156,14 @@ package final class ModelReplica {
   /// What the units of a share are computed in.
   package struct Batches: Sendable {
     /// Units whose rows don't fit a microbatch, each in parts that do; none where nothing is clipped, since parts are then microbatches
-    /// like others.
-    package var large: [[DrawnUnit]] = []
+    /// like others. A part is one drawn unit, or none where ranks that share a sum take a unit's parts together and have none left.
+    package var large: [(unit: Int, parts: [DrawnUnit?])] = []
     package var microbatches: [[DrawnUnit]] = []
 
     package init() {}
 
     /// Adds empty ones: ranks that share a sum run through as many.
-    package mutating func pad(large: Int, microbatches: Int) {
-      self.large += [[DrawnUnit]](repeating: [], count: large - self.large.count)
+    package mutating func pad(microbatches: Int) {
       self.microbatches += [[DrawnUnit]](repeating: [], count: microbatches - self.microbatches.count)
     }
   }
@@ -172,7 +186,7 @@ package final class ModelReplica {
     guard let accumulator else { preconditionFailure("a replica planned without gradients") }
     accumulator.beginBatch()
     var totals = Totals()
-    for parts in batches.large { takeInParts(parts, of: dataset, into: &totals, accumulator, inspect) }
+    for unit in batches.large { takeInParts(unit.parts, of: dataset, into: &totals, accumulator, inspect) }
     for units in batches.microbatches {
       let batch = fill(units, of: dataset)
       step(batch, accumulator)
@@ -187,29 +201,28 @@ package final class ModelReplica {
 
   /// A unit whose rows don't fit a microbatch: its gradient is summed part by part, then clipped as one.
   private func takeInParts(
-    _ parts: [DrawnUnit], of dataset: TokenizedDataset, into totals: inout Totals, _ accumulator: some GradientAccumulator,
+    _ parts: [DrawnUnit?], of dataset: TokenizedDataset, into totals: inout Totals, _ accumulator: some GradientAccumulator,
     _ inspect: (Microbatch, ClipFactors?) -> Void
   ) {
     guard let largeUnit else { preconditionFailure("a unit that doesn't fit, and no plan for one") }
     largeUnit.begin()
     var loss = 0.0
     for part in parts {
-      let batch = fill([part], of: dataset)
+      let batch = fill(part.map { [$0] } ?? [], of: dataset)
       model.lossesAndGradients(Pass(memory, batch), into: largeUnit.sink)
+      totals.microbatches += 1
+      guard part != nil else { continue }
       loss += batch.loss(ofUnit: 0)
       totals.targets += batch.rowCount
       inspect(batch, nil)
     }
-    largeUnit.clip()
-    largeUnit.add(to: accumulator.sum, isThere: !parts.isEmpty)
-    guard !parts.isEmpty else { return }
+    largeUnit.addClipped(to: accumulator.sum)
+    if loss.isFinite { totals.lossSum += loss }
+    // Counted where its first part is.
+    guard let first = parts.first, first?.isFirst == true else { return }
     inspect(microbatch, largeUnit.factors)
-    totals.microbatches += parts.count
     totals.units += 1
-    if loss.isFinite {
-      totals.lossSum += loss
-      totals.finiteLosses += 1
-    }
+    totals.finiteLosses += loss.isFinite ? 1 : 0
     totals.clipping = totals.clipping + largeUnit.factors.statistics()
   }
 
@@ -265,13 +278,21 @@ package final class ModelReplica {
       if dataset.targetCount(of: drawn) <= plan.capacity.unitRows {
         fitting.append(drawn)
       } else if plan.mode.isPrivate {
-        result.large.append(parts(of: drawn, in: dataset))
+        result.large.append((unit, parts(of: drawn, in: dataset)))
       } else {
         fitting += parts(of: drawn, in: dataset)
       }
     }
     result.microbatches = packed(fitting, in: dataset)
     return result
+  }
+
+  /// What one of several ranks takes of a large unit that they take together: every so many'th part, as many as the others.
+  package func sharedParts(
+    ofUnit unit: Int, in dataset: TokenizedDataset, choice: RecordChoice = .all, step: Int = 0, rank: Int, ranks: Int
+  ) -> [DrawnUnit?] {
+    let all = parts(of: DrawnUnit(unit: unit, records: choice.records(of: unit, step: step, in: dataset.units)), in: dataset)
+    return stride(from: 0, to: all.count, by: ranks).map { first in first + rank < all.count ? all[first + rank] : nil }
   }
 
   /// A unit in parts that each fit a microbatch.

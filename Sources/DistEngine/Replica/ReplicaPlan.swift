@@ -43,7 +43,7 @@ package struct ReplicaPlan {
   /// Buffers of the passes, in order of declaration.
   let passBuffers: [MemoryPlan.BufferID]
   let factors: ClipFactors.Buffers
-  /// `[P]` and factors of a unit whose rows don't fit a microbatch; empty where all fit.
+  /// `[P]`, or this rank's slice where the sum is in slices, and factors of a unit whose rows don't fit a microbatch; empty where all fit.
   let largeUnit: (gradient: MemoryPlan.BufferID, factors: ClipFactors.Buffers)?
   /// Whether some unit's rows don't fit a microbatch: it is then taken in parts.
   package let hasLargeUnits: Bool
@@ -119,7 +119,7 @@ package struct ReplicaPlan {
       units: tellsExamplesApart ? capacity.units : 0, tensors: layout.count, clipping: clipping, in: &plan)
     if hasLargeUnits && tellsExamplesApart {
       largeUnit = (
-        plan.add("one large unit's gradient", .perExampleGradients, count: count),
+        plan.add("one large unit's gradient", .perExampleGradients, count: shards.exchangesByLayer ? summed : count),
         ClipFactors.Buffers(units: 1, tensors: layout.count, clipping: clipping, in: &plan)
       )
     } else {

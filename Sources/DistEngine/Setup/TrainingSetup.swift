@@ -122,6 +122,9 @@ package struct TrainingSetup {
       // The records that the model learns begin and end with the tokenizer's id, whatever stood around those it knows.
       model = source.configuration.delimitingTexts(by: Int(source.tokenizer.endOfText))
       tokenizer = source.tokenizer
+      guard model.parameterTable(trainable: configuration.trainable).trained.totalCount > 0 else {
+        throw TrainingError.conflictingOptions("--trainable \(configuration.trainable.rawValue): the model has no such parameter, so nothing would be trained")
+      }
       modelDirectory = source.directory
       let isAsked = hashesRecords && (configuration.output != nil || modelDirectory != nil)
       var hashes: RecordHashes?

@@ -54,6 +54,19 @@ package struct ModelStateExchange {
     plan.exchangesByLayer ? try node.allreduceMax(count) : count
   }
 
+  /// Units that don't fit a microbatch, as this rank takes them: its own, or where ranks meet layer by layer all of the node's, every rank some of
+  /// the parts of each.
+  package func sharingLargeUnits(
+    _ own: [(unit: Int, parts: [DrawnUnit?])], parts: (_ unit: Int, _ rank: Int, _ ranks: Int) -> [DrawnUnit?]
+  ) throws -> [(unit: Int, parts: [DrawnUnit?])] {
+    guard plan.exchangesByLayer else { return own }
+    let bytes = own.flatMap { unit in withUnsafeBytes(of: Int64(unit.unit)) { Array($0) } }
+    let all = try node.allgather(bytes: bytes).flatMap { bytes in
+      bytes.withUnsafeBytes { raw in (0..<raw.count / 8).map { Int(raw.loadUnaligned(fromByteOffset: 8 * $0, as: Int64.self)) } }
+    }
+    return all.map { ($0, parts($0, node.rank, node.size)) }
+  }
+
   /// Sums over the ranks what each has summed over its records. Then every rank has the sum of the elements that it updates.
   package func reduce(_ sum: Vector) throws {
     switch plan.sharding {

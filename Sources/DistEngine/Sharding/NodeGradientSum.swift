@@ -11,6 +11,8 @@ package final class NodeGradientSum: GradientSum {
   private let window: SharedWindow
   /// `[2, halfCount]` of each rank of the node: a half is which piece it is, then the piece.
   private let halves: [Vector]
+  /// Counts exchanges through the window, whichever sum they are for.
+  private let counter: Counter
   private let halfCount: Int
   /// This rank's slice, its parts one behind the other; empty on a rank that owns none.
   private let slice: Vector
@@ -18,16 +20,20 @@ package final class NodeGradientSum: GradientSum {
   private let owned: [(range: Range<Int>, offset: Int)]?
   package let parts: [GradientPart]
   private let coverage = GradientTarget.Coverage()
-  /// Exchanges so far: the parity tells the halves apart.
-  private var exchanges = 0
+
+  /// Exchanges so far: the parity tells the halves apart. Sums that use one window count together.
+  private final class Counter { var exchanges = 0 }
 
   /// - Parameters:
   ///   - window: this rank's part is of ``windowByteCount(_:)``.
   ///   - slice: as many floats as the owner has parts; empty where the rank owns nothing.
   ///   - owner: which owner this rank is; nil for none.
+  ///   - other: a sum that uses the window, too; the ranks exchange for one or the other in the same order.
   package init(
-    pieces: ParameterPieces, extents: [TensorSlab.Extent], window: SharedWindow, slice: Vector, owner: Int?
+    pieces: ParameterPieces, extents: [TensorSlab.Extent], window: SharedWindow, slice: Vector, owner: Int?,
+    sharingWindowOf other: NodeGradientSum? = nil
   ) {
+    counter = other?.counter ?? Counter()
     self.pieces = pieces
     self.extents = extents
     self.window = window
@@ -68,8 +74,8 @@ package final class NodeGradientSum: GradientSum {
   package func add(layerOf tensor: Int, _ body: (GradientTarget) -> Void) {
     for piece in pieces.pieces(ofTensor: tensor) {
       let range = pieces.pieces[piece]
-      let half = exchanges % 2 * halfCount
-      exchanges += 1
+      let half = counter.exchanges % 2 * halfCount
+      counter.exchanges += 1
       let own = halves[window.communicator.rank].baseAddress! + half
       Self.pieceNumber(own).pointee = piece
       // The slab begins where its first tensor would make it begin, so that the piece's tensors are found at their own offsets.
@@ -98,6 +104,21 @@ package final class NodeGradientSum: GradientSum {
       let target = Vector(start: sum + owned[piece].offset + start, count: count)
       for half in halves {
         RowKernels.addScaled(Vector(start: half.baseAddress! + first + start, count: count), by: 1, to: target)
+      }
+    }
+  }
+
+  package func addUp(_ values: inout [Double]) {
+    do { try window.communicator.allreduceSum(&values) } catch { window.communicator.abort(error) }
+  }
+
+  /// Of a sum in the same slices: every owner adds to its own.
+  package func add(_ other: any GradientSum, of layout: ParameterLayout, factor: (_ tensor: Int) -> Float?) {
+    for (own, added) in zip(parts, other.parts) {
+      precondition(own.elements == added.elements, "sums in other slices")
+      for entry in layout {
+        guard let target = own.clamped(to: entry.range), let values = added.clamped(to: entry.range), let factor = factor(entry.index) else { continue }
+        RowKernels.addScaled(values.values, by: factor, to: target.values)
       }
     }
   }

@@ -40,7 +40,7 @@ public final class Trainer {
     baselineBytes = MemoryMeter.residentBytes
     let norms = setup.timesNorms ? NormChoice.timed(try setup.plan.timeNorms(communicator: communicator)) : .always(.gram)
     exchange = try ModelStateExchange(
-      setup.plan.shards, parameterCount: setup.model.parameterCount, environment: environment)
+      setup.plan.shards, parameterCount: setup.plan.layout.totalCount, environment: environment)
     let windows = exchange.windows
     let replica = try communicator.agree("memory") {
       try ModelReplica(setup.plan, norms: norms, windows: windows, threads: setup.threads.own)
