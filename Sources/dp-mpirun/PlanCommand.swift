@@ -57,11 +57,13 @@ struct PlanText {
 
   private var run: String {
     "\(plan.mode.rawValue), \(plan.model) of \(plan.parameters) parameters; \(plan.steps) steps of \(plan.batchSize) records expected out of "
-      + "\(plan.trainingRecords), longest \(plan.longestRecord) targets"
+      + "\(plan.trainingUnits == plan.trainingRecords ? "" : "\(plan.trainingUnits) units of ")\(plan.trainingRecords), longest \(plan.longestRecord) targets"
   }
 
   private var microbatch: String {
-    "up to \(Self.counted(plan.microbatchExamples, "record")) in up to \(Self.counted(plan.microbatchRows, "target"))"
+    let kind = plan.trainingUnits == plan.trainingRecords ? "record" : "unit"
+    return "up to \(Self.counted(plan.microbatchExamples, kind)) in up to \(Self.counted(plan.microbatchRows, "target"))"
+      + (plan.takesUnitsInParts ? "; larger units in parts, whose gradient is summed before it is clipped" : "")
   }
 
   private var privacy: String {

@@ -3,6 +3,8 @@ extension RunPlan: Encodable {
     case mode, clipping, model, parameters, ranks, sharding, steps, norms, epsilon, delta, accountant
     case ranksPerNode = "ranks_per_node"
     case trainingRecords = "training_records"
+    case trainingUnits = "training_units"
+    case takesUnitsInParts = "takes_units_in_parts"
     case datasetSize = "dataset_size"
     case batchSize = "batch_size"
     case longestRecord = "sequence_length"
@@ -34,6 +36,8 @@ extension RunPlan: Encodable {
     try values.encode(ranksPerNode, forKey: .ranksPerNode)
     try values.encode(sharding, forKey: .sharding)
     try values.encode(trainingRecords, forKey: .trainingRecords)
+    try values.encode(trainingUnits, forKey: .trainingUnits)
+    try values.encode(takesUnitsInParts, forKey: .takesUnitsInParts)
     try values.encode(datasetSize, forKey: .datasetSize)
     try values.encode(batchSize, forKey: .batchSize)
     try values.encode(longestRecord, forKey: .longestRecord)
@@ -55,7 +59,7 @@ extension RunPlan: Encodable {
     try values.encode(accountant?.rawValue, forKey: .accountant)
     try values.encode(isPrivate, forKey: .isPrivate)
     let notCovered: [CodingKeys] = [
-      .trainingRecords, .longestRecord, .microbatchExamples, .microbatchRows, .plannedMb, .nodePlannedMb, .categoriesMb, .largestBuffers,
+      .trainingRecords, .trainingUnits, .takesUnitsInParts, .longestRecord, .microbatchExamples, .microbatchRows, .plannedMb, .nodePlannedMb, .categoriesMb, .largestBuffers,
       .logitChunkRows, .keepsOnlyExample, .norms, .flopsPerStep,
     ]
     try values.encode(notCovered.map(\.rawValue), forKey: .notCovered)

@@ -20,6 +20,10 @@ public struct RunPlan: Sendable {
   public let ranksPerNode: Int
   /// Records and targets as in a run: B, N₀ and T, and what a microbatch may hold.
   public let trainingRecords: Int
+  /// What privacy protects and a step draws; each record is one unless --unit names them.
+  public let trainingUnits: Int
+  /// Whether the largest unit doesn't fit a microbatch: its gradient is then summed part by part, and clipped as one.
+  public let takesUnitsInParts: Bool
   public let datasetSize: Int
   public let batchSize: Int
   public let longestRecord: Int
@@ -70,6 +74,8 @@ public struct RunPlan: Sendable {
     self.ranks = ranks
     self.ranksPerNode = ranksPerNode
     trainingRecords = setup.training.count
+    trainingUnits = setup.training.unitCount
+    takesUnitsInParts = plan.hasLargeUnits
     datasetSize = setup.datasetSize
     batchSize = configuration.batchSize
     longestRecord = setup.training.longestSequence
