@@ -21,4 +21,6 @@ public enum ExitStatus {
   public static let internalError: Int32 = 70
   /// A peer is dead or stuck.
   public static let peerLost: Int32 = 75
+  /// Asked to stop, and stopped with a checkpoint: the same command line with `--resume` goes on.
+  public static let checkpointed: Int32 = 85
 }

@@ -17,19 +17,29 @@ struct TrainCommand: ParsableCommand {
   mutating func run() throws {
     let configuration = try options.makeConfiguration()
     let options = options.run
-    try runUnderMPI(
+    // From before MPI starts: a scheduler's signal must not find a rank without its handler. Without a directory there is nothing to go on
+    // from, and a signal ends the run as it always does.
+    let signals = options.output.map { _ in RunSignals.shared }
+    signals?.install()
+    let status = MPIEnvironment.run(
       collectiveTimeout: .seconds(options.collectiveTimeout), allowsCoreDumps: options.allowCoreDumps
     ) { environment in
       let observer = TrainingConsole(showsProgress: !options.noProgress, showsTimings: options.timings)
-      let trainer = try Trainer(configuration, environment: environment, observer: observer)
-      let report = try trainer.run()
-      guard environment.world.rank == 0 else { return }
+      let trainer = try Trainer(configuration, environment: environment, observer: observer, signals: signals)
+      let report: TrainingReport
+      do { report = try trainer.run() } catch let stop as StoppedOnRequest {
+        if environment.world.rank == 0 { Notes.say("\(stop)") }
+        return stop.exitStatus
+      }
+      guard environment.world.rank == 0 else { return ExitStatus.done }
       if options.json {
         try StandardOutput.printJSON(report)
       } else {
         TrainingSummary(report, hosts: environment.topology.hosts).print()
       }
+      return ExitStatus.done
     }
+    throw ExitCode(status)
   }
 }
 

@@ -281,6 +281,18 @@ struct RunOptions: ParsableArguments {
   @Option(help: "Steps between evaluations (default: at the end).")
   var evalEvery: Int?
 
+  @Flag(help: "Go on with the run in --output, on any number of ranks; start it where there is none; end at once where it is done.")
+  var resume = false
+
+  @Option(help: "Steps between checkpoints (default: --checkpoint-seconds alone decides).")
+  var checkpointEvery: Int?
+
+  @Option(help: "Seconds between checkpoints; 0: never by time.")
+  var checkpointSeconds = 600
+
+  @Option(help: "Checkpoints kept while the run goes on; the last one when it is done.")
+  var keepCheckpoints = 2
+
   @Option(help: "Seconds that a rank waits in one collective before it ends the job.")
   var collectiveTimeout = 600
 
@@ -307,6 +319,10 @@ struct RunOptions: ParsableArguments {
     configuration.output = output
     configuration.logEvery = logEvery
     configuration.evaluateEvery = evalEvery
+    configuration.resumes = resume
+    configuration.checkpointEvery = checkpointEvery
+    configuration.checkpointSeconds = checkpointSeconds
+    configuration.keepCheckpoints = keepCheckpoints
   }
 }
 

@@ -50,6 +50,10 @@ struct TrainingConsole: TrainingObserver {
     }
   }
 
+  mutating func didCheckpoint(stepsDone: Int, seconds: Double) {
+    timings += StepTimings(checkpointSeconds: seconds)
+  }
+
   mutating func didEnd() {
     guard showsTimings, timings.seconds > 0 else { return }
     let parts = StepTimings.Part.allCases.map { part in

@@ -36,7 +36,7 @@ public struct Evaluation: Sendable {
       let capacity = configuration.performance.capacity(
         mode: .standard, positions: dataset.longestSequence, typicalPositions: dataset.meanTargetCount,
         parameterCount: source.configuration.parameterCount)
-      let plan = try ReplicaPlan(
+      let plan = ReplicaPlan(
         model: source.configuration, mode: .standard, capacity: capacity, optimizer: nil, computesGradients: false, threads: threads)
       try plan.checkAddressSpace(threads: threads)
       let replica = try ModelReplica(plan)

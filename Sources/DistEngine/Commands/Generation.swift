@@ -58,7 +58,7 @@ extension Generation {
     let (tokenizer, model) = (source.tokenizer, source.configuration)
     let capacity = Microbatch.Capacity(units: 1, rows: model.positions, positions: model.positions)
     let threads = min(ProcessorAffinity.affordableCores.count, PerformanceOptions.mostThreads)
-    let plan = try ReplicaPlan(
+    let plan = ReplicaPlan(
       model: model, mode: .standard, capacity: capacity, optimizer: nil, computesGradients: false, threads: threads)
     try plan.checkAddressSpace(threads: threads)
     let replica = try ModelReplica(plan)

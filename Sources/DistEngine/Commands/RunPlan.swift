@@ -94,7 +94,7 @@ public struct RunPlan: Sendable {
     logitChunkRows = plan.logitChunkRows
     keepsOnlyExample = plan.choices.keepsOnlyExample
     norms = setup.timesNorms ? plan.timeNorms() : []
-    let statement = try PrivacyStatement(setup, steps: min(setup.steps, setup.allowedSteps))
+    let statement = try PrivacyStatement(setup, steps: setup.mostCharges)
     (epsilon, delta, isPrivate) = (statement.epsilon, statement.delta, statement.isPrivate)
     noiseMultiplier = statement.noiseMultiplier
     accountant = setup.privacy?.accountant

@@ -61,6 +61,14 @@ public struct TrainingConfiguration: Sendable {
   public var output: String?
   public var evaluateEvery: Int?
   public var logEvery: Int?
+  /// Whether a run in ``output`` that was cut off goes on.
+  public var resumes = false
+  /// Steps from one checkpoint to the next; nil: time alone decides.
+  public var checkpointEvery: Int?
+  /// Seconds from one checkpoint to the next; 0: steps alone decide.
+  public var checkpointSeconds = 600
+  /// Checkpoints that are kept while the run goes on.
+  public var keepCheckpoints = 2
   public var performance = PerformanceOptions()
 
   public init() {}
@@ -181,6 +189,13 @@ extension TrainingConfiguration {
     try check(warmupSteps >= 0, "--warmup", warmupSteps, "0 or more")
     if let evaluateEvery { try check(evaluateEvery >= 1, "--eval-every", evaluateEvery, "1 or more") }
     if let logEvery { try check(logEvery >= 1, "--log-every", logEvery, "1 or more") }
+    if let checkpointEvery { try check(checkpointEvery >= 1, "--checkpoint-every", checkpointEvery, "1 or more") }
+    try check(checkpointSeconds >= 0, "--checkpoint-seconds", checkpointSeconds, "0 (never by time) or more")
+    try check((1...1000).contains(keepCheckpoints), "--keep-checkpoints", keepCheckpoints, "1 to 1000")
+    if output == nil {
+      if resumes { throw .conflictingOptions("--resume goes on with the run in --output, which isn't given") }
+      if checkpointEvery != nil { throw .conflictingOptions("--checkpoint-every writes into --output, which isn't given") }
+    }
     try validateOptimizer(check)
     if sampler == .shuffle && mode.isPrivate {
       throw .conflictingOptions("--sampler shuffle is for --mode standard alone: a shuffled batch has no privacy amplification by sampling")

@@ -79,13 +79,15 @@ package enum AtomicFile {
   }
 
   /// Makes a name's appearance in its directory survive a crash.
-  static func flushDirectory(containing path: String) throws(FileError) {
-    let parent = directory(of: path)
-    let file = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard file >= 0 else { throw FileError(path: parent, action: "opened") }
+  static func flushDirectory(containing path: String) throws(FileError) { try flushDirectory(directory(of: path)) }
+
+  /// Makes the names in a directory survive a crash.
+  package static func flushDirectory(_ path: String) throws(FileError) {
+    let file = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard file >= 0 else { throw FileError(path: path, action: "opened") }
     defer { close(file) }
     // Some network file systems have nothing to flush for a directory and say EINVAL.
-    guard fsync(file) == 0 || errno == EINVAL else { throw FileError(path: parent, action: "flushed to the disk") }
+    guard fsync(file) == 0 || errno == EINVAL else { throw FileError(path: path, action: "flushed to the disk") }
   }
 
   private static func directory(of path: String) -> String {

@@ -5,7 +5,7 @@
 #endif
 
 /// A text file of lines that only grows. When `append` returns, the line is on the disk; a crash in the middle of it leaves
-/// at most a torn last line without its line end, which `lines(at:)` leaves out and the next opening cuts off.
+/// at most a torn last line without its line end, which `lines(at:)` leaves out and the next opening cuts off or completes.
 ///
 /// One process at a time: opening a log that another process has open is refused.
 package struct DurableLog: ~Copyable {
@@ -15,7 +15,9 @@ package struct DurableLog: ~Copyable {
   private var length: Int
 
   /// Opens a log at its end, or makes an empty one that its user alone may read.
-  package init(path: String) throws(FileError) {
+  ///
+  /// - Parameter completion: what a torn last line becomes, for a log in which one counts; nil cuts it off.
+  package init(path: String, completingTornLineAs completion: String? = nil) throws(FileError) {
     self.path = path
     let isNew = access(path, F_OK) != 0
     file = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
@@ -28,11 +30,37 @@ package struct DurableLog: ~Copyable {
       throw FileError(path: path, action: "written", reason: "another process has it open")
     }
     length = try Self.lengthOfWholeLines(of: file, path: path)
+    if let completion { try completeTornLine(as: completion) }
     guard ftruncate(file, length) == 0, fsync(file) == 0 else { throw FileError(path: path, action: "written") }
     if isNew { try AtomicFile.flushDirectory(containing: path) }
   }
 
   deinit { if file >= 0 { close(file) } }
+
+  /// Writes over a torn last line, its end last: at every moment there is a torn line or a whole one.
+  private mutating func completeTornLine(as text: String) throws(FileError) {
+    let torn = Int(lseek(file, 0, SEEK_END)) - length
+    guard torn > 0 else { return }
+    let line = Array(text.utf8) + [UInt8](repeating: UInt8(ascii: " "), count: max(0, torn - text.utf8.count)) + [UInt8(ascii: "\n")]
+    // A descriptor that appends writes at the end wherever it is told to.
+    let other = open(path, O_WRONLY | O_CLOEXEC)
+    guard other >= 0 else { throw FileError(path: path, action: "written") }
+    defer { close(other) }
+    guard lseek(other, off_t(length), SEEK_SET) >= 0 else { throw FileError(path: path, action: "written") }
+    try writeFully(line, to: other, path: path)
+    length += line.count
+  }
+
+  /// Lines of a log, a torn last one among them; 0 where there is no log.
+  package static func lineCountWithTorn(at path: String) throws(FileError) -> Int {
+    guard access(path, F_OK) == 0 else { return 0 }
+    var (count, last) = (0, UInt8(ascii: "\n"))
+    try FileBytes.forEachPiece(of: path) { piece in
+      count += piece.count { $0 == UInt8(ascii: "\n") }
+      last = piece.last ?? last
+    }
+    return count + (last == UInt8(ascii: "\n") ? 0 : 1)
+  }
 
   /// Adds a line and waits until it is on the disk. When it fails the log is as it was.
   ///
@@ -56,6 +84,19 @@ package struct DurableLog: ~Copyable {
     guard let end = bytes.lastIndex(of: UInt8(ascii: "\n")) else { return [] }
     return bytes[..<end].split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
       .map { String(decoding: $0, as: UTF8.self) }
+  }
+
+  /// Opens a file of lines that nobody waits for, behind its last whole line: a torn one is cut off.
+  package static func openCuttingTornLine(path: String) throws(FileError) -> Int32 {
+    let file = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+    guard file >= 0 else { throw FileError(path: path, action: "written") }
+    do throws(FileError) {
+      guard ftruncate(file, try lengthOfWholeLines(of: file, path: path)) == 0 else { throw FileError(path: path, action: "written") }
+    } catch {
+      close(file)
+      throw error
+    }
+    return file
   }
 
   private static func lengthOfWholeLines(of file: Int32, path: String) throws(FileError) -> Int {

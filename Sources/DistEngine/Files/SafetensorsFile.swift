@@ -55,6 +55,13 @@ package final class SafetensorsFile: Sendable {
     }
   }
 
+  /// Overwrites `destination` with some elements of an F32 tensor of this file, without a copy between.
+  package func readFloats(_ tensor: Safetensors.Tensor, _ elements: Range<Int>, into destination: UnsafeMutableBufferPointer<Float>) throws {
+    precondition(tensor.elementType == "F32" && elements.upperBound <= tensor.count && destination.count == elements.count, "elements of \(tensor.name)")
+    let size = MemoryLayout<Float>.size
+    try readFully(UnsafeMutableRawBufferPointer(destination), at: dataStart + tensor.byteRange.lowerBound + elements.lowerBound * size, tensor: tensor.name)
+  }
+
   /// Calls `body` with the tensor's values, some at a time: floats and the number of those before them.
   package func forEachPiece(
     of tensor: Safetensors.Tensor, _ body: (_ values: UnsafeMutableBufferPointer<Float>, _ offset: Int) throws -> Void

@@ -24,15 +24,17 @@ extension Safetensors {
     _ tensors: [Source], metadata: [String: String] = ["format": "pt"], to path: String
   ) throws {
     let sorted = tensors.sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
-    let header = header(sorted, metadata: metadata)
+    let header = start(sorted.map { ($0.name, $0.shape) }, metadata: metadata)
     try AtomicFile.write(to: path) { writer in
-      try writer.append(withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) })
       try writer.append(header)
       for tensor in sorted { try writer.append(UnsafeRawBufferPointer(tensor.values)) }
     }
   }
 
-  private static func header(_ tensors: [Source], metadata: [String: String]) -> [UInt8] {
+  /// What stands in front of the data of F32 tensors: the header, and its length before it.
+  ///
+  /// - Parameter tensors: in the order of the names' bytes, as their data follow.
+  package static func start(_ tensors: [(name: String, shape: [Int])], metadata: [String: String]) -> [UInt8] {
     var fields: [String] = []
     if !metadata.isEmpty {
       let pairs = metadata.sorted { $0.key < $1.key }.map { "\(quoted($0.key)):\(quoted($0.value))" }
@@ -40,14 +42,14 @@ extension Safetensors {
     }
     var offset = 0
     for tensor in tensors {
-      let end = offset + tensor.values.count * MemoryLayout<Float>.size
+      let end = offset + tensor.shape.reduce(1, *) * MemoryLayout<Float>.size
       let shape = tensor.shape.map { "\($0)" }.joined(separator: ",")
       fields.append("\(quoted(tensor.name)):{\"dtype\":\"F32\",\"shape\":[\(shape)],\"data_offsets\":[\(offset),\(end)]}")
       offset = end
     }
     var header = Array("{\(fields.joined(separator: ","))}".utf8)
     while !header.count.isMultiple(of: 8) { header.append(UInt8(ascii: " ")) }
-    return header
+    return withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) } + header
   }
 
   /// A string as JSON.

@@ -15,6 +15,16 @@ public enum OptimizerConfiguration: Sendable, Equatable {
   }
 }
 
+extension OptimizerConfiguration {
+  /// Numbers that are kept for a parameter from one update to the next.
+  package var momentCount: Int {
+    switch self {
+    case .sgd(let momentum, _): momentum == 0 ? 0 : 1
+    case .adamW: 2
+    }
+  }
+}
+
 /// Updates a slab of parameters in place. Its state lies in buffers that it declared to the plan.
 package struct Optimizer {
   package struct Buffers: Sendable {
@@ -47,6 +57,15 @@ package struct Optimizer {
     first = arena.elements(buffers.first)
     second = arena.elements(buffers.second)
   }
+
+  /// What an update leaves for the next, by name: each has a value for every parameter that is updated here, in the order of the parts. Memory
+  /// that a run which goes on writes to.
+  package var moments: [(name: String, values: Vector)] {
+    [("first_moment", first), ("second_moment", second)].filter { !$0.1.isEmpty }
+  }
+
+  /// Goes on behind updates that were done elsewhere, when the moments are as those left them.
+  package mutating func restore(updates: Int) { self.updates = updates }
 
   /// Some of the parameters and their gradient.
   package typealias Part = (parameters: Vector, gradient: Vector)

@@ -15,17 +15,19 @@ package struct PrivacyLedger: ~Copyable {
     }
   }
 
-  package private(set) var chargedSteps = 0
+  package private(set) var chargedSteps: Int
   /// The most steps that stay within the budget.
   package let allowedSteps: Int
   private let privacy: PrivacyParameters
   private var log: DurableLog?
 
   /// - Parameters:
-  ///   - allowedSteps: by the accountant; see ``PrivacyBudget``.
+  ///   - allowedSteps: by the accountant, those charged before among them.
+  ///   - chargedSteps: of the run before it was cut off, whether they are in its model or lost.
   ///   - log: where charges are written, on the one rank that writes them; nil keeps them in memory (a run without output).
-  package init(_ privacy: PrivacyParameters, allowedSteps: Int, log: consuming DurableLog?) {
+  package init(_ privacy: PrivacyParameters, allowedSteps: Int, chargedSteps: Int = 0, log: consuming DurableLog?) {
     self.privacy = privacy
+    self.chargedSteps = chargedSteps
     self.allowedSteps = allowedSteps
     self.log = log
   }
@@ -39,10 +41,17 @@ package struct PrivacyLedger: ~Copyable {
   ///   must not run.
   package mutating func charge(step: Int) throws {
     guard hasBudget else { throw Refusal.budgetSpent(steps: chargedSteps) }
-    let line =
-      "{\"step\":\(step),\"expected_batch_size\":\(privacy.expectedBatchSize),\"dataset_size\":\(privacy.datasetSize),"
-      + "\"sampling_rate\":\(privacy.samplingRate),\"noise_multiplier\":\(privacy.noiseMultiplier)}"
-    try log?.append(line)
+    try log?.append(Self.line("\(step)", privacy))
     chargedSteps += 1
+  }
+
+  /// Opens the log of charges. A last line that was being written when a run was cut off counts: its step may have begun.
+  package static func log(path: String, _ privacy: PrivacyParameters) throws -> DurableLog {
+    try DurableLog(path: path, completingTornLineAs: line("null", privacy))
+  }
+
+  private static func line(_ step: String, _ privacy: PrivacyParameters) -> String {
+    "{\"step\":\(step),\"expected_batch_size\":\(privacy.expectedBatchSize),\"dataset_size\":\(privacy.datasetSize),"
+      + "\"sampling_rate\":\(privacy.samplingRate),\"noise_multiplier\":\(privacy.noiseMultiplier)}"
   }
 }

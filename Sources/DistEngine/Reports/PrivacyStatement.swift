@@ -122,6 +122,14 @@ package struct PrivacyStatement: Encodable, Sendable {
       warnings.append(
         "the number of training \(configuration.unitField == nil ? "records" : "units"), \(privacy.datasetSize), is treated as public (--dataset-size states another)")
     }
+    let lost = setup.chargedSteps - setup.firstStep
+    if lost > 0 {
+      warnings.append("\(lost) of the charged steps are in no model: they were lost when the run was cut off; they count")
+    }
+    if setup.lastStep < setup.steps {
+      warnings.append(
+        "the budget ends the run after step \(setup.lastStep), \(setup.steps - setup.lastStep) short of \(setup.steps): the lost steps have used it up")
+    }
     if privacy.accountant == .gdp {
       warnings.append("the gdp accountant is an approximation, not an upper bound on epsilon")
     }

@@ -5,6 +5,8 @@ struct RunDescription: Encodable {
   let version = ProgramVersion.current
   let blas: String
   let started: Date
+  /// Every start of the run: when, on what, and the step that its model had been through.
+  let starts: [JSONValue]
   let runId: String
   /// Of the training records, by run: this one's and those of the start model's training; the names of files in `seen/`. Of private data, so
   /// here and in no file that is for release.
@@ -69,11 +71,17 @@ struct RunDescription: Encodable {
     let weightDecay: Double
   }
 
-  init(_ setup: TrainingSetup, overview: TrainingOverview, environment: MPIEnvironment) {
+  /// - Parameter earlier: starts of a run that goes on; nil for one that begins.
+  init(_ setup: TrainingSetup, overview: TrainingOverview, environment: MPIEnvironment, earlier: [JSONValue]?) {
     let configuration = setup.configuration
     let shape = setup.model
     blas = MatrixProducts.libraryDescription
     started = Date()
+    let start: [String: JSONValue] = [
+      "started": .string(started.ISO8601Format()), "ranks": .integer(overview.ranks), "hosts": .array(overview.hosts.map(JSONValue.string)),
+      "from_step": .integer(setup.firstStep),
+    ]
+    starts = (earlier ?? []) + [.object(start)]
     runId = setup.provenance.runID
     dataFingerprints = setup.provenance.fingerprints
     ranks = overview.ranks
@@ -114,6 +122,12 @@ struct RunDescription: Encodable {
     sharding = overview.sharding
     noisePlacement = overview.noise
     plannedBytes = overview.plannedBytes
+  }
+
+  /// The starts that a run's file tells of; none where it can't be read: they are for people, nothing rests on them.
+  static func starts(inFile path: String) -> [JSONValue] {
+    guard let bytes = try? FileBytes.read(path), let file = try? JSONScanner.parse(file: bytes) else { return [] }
+    return file.object?["starts"]?.array ?? []
   }
 
   private static func optimizer(_ configuration: TrainingConfiguration) -> Optimizer {

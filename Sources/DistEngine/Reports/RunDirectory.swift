@@ -2,7 +2,8 @@ import Foundation
 import PrivacyAccounting
 
 /// The directory of a run: `run.json`, `metrics.jsonl`, `privacy.json`, `model/`, `checkpoints/`, and in `seen/` which
-/// records it and its start model were trained on (``RecordHashes``), for runs that start from its model. Rank 0 alone writes.
+/// records it and its start model were trained on (``RecordHashes``), for runs that start from its model. Rank 0 alone writes, but for the
+/// slices of checkpoints.
 ///
 /// Much of it is computed from private data without noise, so its user alone may read it; `model/`, which is for release, has the
 /// permissions that the user's mask gives, for when it is moved elsewhere.
@@ -13,10 +14,14 @@ package final class RunDirectory {
   /// The directory itself, whatever its name is by now; its lock keeps a second run out as long as this one lasts.
   private let descriptor: Int32
   private var lastLook = ContinuousClock.now
+  private let resumes: Bool
 
-  /// Makes the directory. One that holds a run is refused: nothing is ever overwritten.
-  package init(creating path: String) throws {
+  /// Makes the directory, or takes one that is there, and locks it.
+  ///
+  /// - Parameter resumes: whether a run that it holds may go on. Otherwise one that holds a run is refused: nothing is ever overwritten.
+  package init(_ path: String, resumes: Bool = false) throws {
     self.path = path
+    self.resumes = resumes
     try AtomicFile.makeDirectory(path, permissions: 0o700)
     descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { throw FileError(path: path, action: "opened", code: errno) }
@@ -24,43 +29,67 @@ package final class RunDirectory {
     if flock(descriptor, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK {
       throw FileError(path: path, action: "written to", reason: "another run is writing there; choose another --output")
     }
-    for file in ["run.json", "privacy.json", "metrics.jsonl", "model", "checkpoints", "seen"]
-    where FileManager.default.fileExists(atPath: "\(path)/\(file)") {
+    if !resumes, Self.runFiles.contains(where: { FileManager.default.fileExists(atPath: "\(path)/\($0)") }) {
       throw TrainingError.outputHoldsRun(path)
     }
     guard access(path, W_OK | X_OK) == 0 else { throw FileError(path: path, action: "written to", code: errno) }
   }
 
+  private static let runFiles = ["run.json", "privacy.json", "metrics.jsonl", "model", "checkpoints", "seen"]
+
   deinit { if descriptor >= 0 { close(descriptor) } }
 
   package var ledger: String { "\(path)/checkpoints/ledger.jsonl" }
   package var model: String { "\(path)/model" }
+  var checkpoints: CheckpointDirectory { CheckpointDirectory(path: "\(path)/checkpoints") }
+  /// What the run reported when it was done; there when it is.
+  private var report: String { "\(path)/checkpoints/report.json" }
+
+  /// Where the run that it holds goes on; nil where none was charged for anything.
+  func resumption(say: (String) -> Void) throws -> Resumption? {
+    let found = try Resumption(checkpoints, ledger: ledger, say: say)
+    if found == nil, FileManager.default.fileExists(atPath: model) { throw CheckpointError.none(path: path) }
+    return found
+  }
+
+  /// The report of a run that is done; nil for one that isn't.
+  func finishedReport() throws -> [UInt8]? {
+    FileManager.default.fileExists(atPath: report) ? try FileBytes.read(report) : nil
+  }
 
   /// Writes what is known before the first step. `privacy.json` says what the whole run may spend: if the run is cut off, the
   /// statement is above what was spent, and the ledger has the steps.
   func begin(_ setup: TrainingSetup, statement: PrivacyStatement, overview: TrainingOverview, environment: MPIEnvironment) throws {
-    try DiskRoom.check(Self.expectedBytes(setup), in: path)
-    // The first file, made by one process alone whatever the file system locks.
+    try DiskRoom.check(DiskNeed(setup).all - checkpoints.byteCount(), in: path)
+    if setup.resumed == nil { try startFiles() } else { try goOn() }
+    try AtomicFile.makeDirectory("\(path)/checkpoints", permissions: 0o700)
+    try checkpoints.clearAside()
+    let sets = setup.provenance.recordSets
+    if !sets.isEmpty { try AtomicFile.makeDirectory("\(path)/seen", permissions: 0o700) }
+    for set in sets { try AtomicFile.write(set.bytes, to: "\(path)/seen/\(set.fingerprint)", permissions: 0o600) }
+    let earlier = setup.resumed == nil ? nil : RunDescription.starts(inFile: "\(path)/run.json")
+    try write(RunDescription(setup, overview: overview, environment: environment, earlier: earlier), to: "run.json")
+    try write(statement.ofUnfinishedRun(), to: "privacy.json")
+  }
+
+  /// The first file is made by one process alone, whatever the file system locks. What a start that was never charged left behind makes way.
+  private func startFiles() throws {
     let file = "\(path)/metrics.jsonl"
+    if resumes { for name in ["metrics.jsonl", "run.json", "privacy.json"] { unlink("\(path)/\(name)") } }
     let made = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
     guard made >= 0 else {
       throw errno == EEXIST ? TrainingError.outputHoldsRun(path) : FileError(path: file, action: "written", code: errno)
     }
     metrics = FileHandle(fileDescriptor: made, closeOnDealloc: true)
-    try AtomicFile.makeDirectory("\(path)/checkpoints", permissions: 0o700)
-    let sets = setup.provenance.recordSets
-    if !sets.isEmpty { try AtomicFile.makeDirectory("\(path)/seen", permissions: 0o700) }
-    for set in sets { try AtomicFile.write(set.bytes, to: "\(path)/seen/\(set.fingerprint)", permissions: 0o600) }
-    try write(RunDescription(setup, overview: overview, environment: environment), to: "run.json")
-    try write(statement.ofUnfinishedRun(), to: "privacy.json")
   }
 
-  /// What a whole run writes, at the least: the model, a line a step in `metrics.jsonl` and in a private run's ledger, 8 bytes for each record that
-  /// was seen, the statements.
-  private static func expectedBytes(_ setup: TrainingSetup) -> Int {
-    let line = setup.privacy == nil ? 200 : 500
-    let seen = setup.provenance.recordSets.reduce(0) { $0 + $1.bytes.count }
-    return setup.model.parameterCount * MemoryLayout<Float>.size + setup.steps * line + seen + 24 << 10
+  /// Opens the metrics behind their last whole line, and takes back that the run is done.
+  private func goOn() throws {
+    if FileManager.default.fileExists(atPath: report) {
+      guard unlink(report) == 0 else { throw FileError(path: report, action: "removed") }
+      try AtomicFile.flushDirectory(checkpoints.path)
+    }
+    metrics = FileHandle(fileDescriptor: try DurableLog.openCuttingTornLine(path: "\(path)/metrics.jsonl"), closeOnDealloc: true)
   }
 
   func append(_ report: StepReport, epsilon: Double?, isPrivateRun: Bool) throws {
@@ -94,6 +123,28 @@ package final class RunDirectory {
     return fstat(descriptor, &own) == 0 && stat(path, &named) == 0 && own.st_dev == named.st_dev && own.st_ino == named.st_ino
   }
 
+  /// Where checkpoints are by now.
+  func checkpointsNow() throws -> CheckpointDirectory {
+    try find()
+    return checkpoints
+  }
+
+  /// Says what has been spent, where the run ends before it is done; nothing where it has not begun.
+  func stop(_ statement: PrivacyStatement) throws {
+    guard metrics != nil else { return }
+    try find()
+    try write(statement, to: "privacy.json")
+  }
+
+  /// Writes the run's report: from then on it is done.
+  func markDone(_ report: TrainingReport) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    encoder.nonConformingFloatEncodingStrategy = .named
+    try find()
+    try AtomicFile.write(try encoder.encode(report) + [UInt8(ascii: "\n")], to: self.report, permissions: 0o600)
+  }
+
   /// Writes the statement, here and where the model will be, then the model: there is never a model under a statement that says too little,
   /// or without one.
   func finish(_ replica: ModelReplica, setup: TrainingSetup, statement: PrivacyStatement) throws {
@@ -112,78 +163,5 @@ package final class RunDirectory {
   private func write(_ value: some Encodable, to name: String, isForRelease: Bool = false) throws {
     let bytes = try JSONEncoder.files.encode(value) + [UInt8(ascii: "\n")]
     try AtomicFile.write(bytes, to: "\(path)/\(name)", permissions: isForRelease ? 0o666 : 0o600)
-  }
-}
-
-extension JSONEncoder.NonConformingFloatEncodingStrategy {
-  /// JSON has no word for what isn't finite: a string says it, in every file and output alike.
-  public static var named: Self { .convertToString(positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan") }
-}
-
-extension JSONEncoder {
-  /// For files that people read.
-  static var files: JSONEncoder {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    encoder.keyEncodingStrategy = .convertToSnakeCase
-    encoder.dateEncodingStrategy = .iso8601
-    encoder.nonConformingFloatEncodingStrategy = .named
-    return encoder
-  }
-
-  /// For files of one object a line.
-  static var lines: JSONEncoder {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    encoder.nonConformingFloatEncodingStrategy = .named
-    return encoder
-  }
-}
-
-/// One line of `metrics.jsonl`.
-struct MetricsLine: Encodable {
-  let step: Int
-  let loss: Double?
-  let examples: Int
-  let tokens: Int
-  let clippedFraction: Double?
-  let meanGradientNorm: Double?
-  let nonFiniteExamples: Int
-  let learningRate: Double
-  let seconds: Double
-  let collectiveSeconds: Double
-  /// At the steps that are logged.
-  let epsilon: ExtendedReal?
-  /// The keys of this line that are computed from private data without noise: not covered by the guarantee.
-  let withoutNoise: [String]?
-
-  init(_ report: StepReport, epsilon: Double?, isPrivateRun: Bool) {
-    step = report.step
-    loss = report.loss
-    examples = report.examples
-    tokens = report.targets
-    clippedFraction = report.clippedFraction
-    meanGradientNorm = report.meanGradientNorm
-    nonFiniteExamples = report.nonFiniteExamples
-    learningRate = report.learningRate
-    seconds = report.seconds
-    collectiveSeconds = report.collectiveSeconds
-    self.epsilon = epsilon.map(ExtendedReal.init(value:))
-    withoutNoise =
-      isPrivateRun
-      ? [
-        "loss", "examples", "tokens", "clipped_fraction", "mean_grad_norm", "non_finite_examples", "seconds",
-        "collective_seconds",
-      ] : nil
-  }
-
-  enum CodingKeys: String, CodingKey {
-    case step, loss, examples, tokens, seconds, epsilon
-    case clippedFraction = "clipped_fraction"
-    case meanGradientNorm = "mean_grad_norm"
-    case nonFiniteExamples = "non_finite_examples"
-    case learningRate = "learning_rate"
-    case collectiveSeconds = "collective_seconds"
-    case withoutNoise = "computed_without_noise"
   }
 }

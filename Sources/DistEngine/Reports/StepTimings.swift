@@ -11,6 +11,8 @@ public struct StepTimings: Sendable {
     case update
     /// Collectives of all other parts, waiting for slower ranks included.
     case communication
+    /// Checkpoints, which the steps wait for.
+    case checkpoint
   }
 
   private var parts = [Double](repeating: 0, count: Part.allCases.count)
@@ -28,6 +30,9 @@ public struct StepTimings: Sendable {
   }
 
   public init() {}
+
+  /// The wait for one checkpoint.
+  public init(checkpointSeconds: Double) { self[.checkpoint] = checkpointSeconds }
 }
 
 /// Divides a step's time among its parts as it goes on, and takes what was spent in collectives out of each.

@@ -2,7 +2,7 @@ import Foundation
 import PrivacyAccounting
 
 /// The outcome of a run: what `dp-mpirun train --json` prints.
-public struct TrainingReport: Sendable, Encodable {
+public struct TrainingReport: Sendable, Codable {
   public var mode: TrainingMode
   public var ranks: Int
   /// Steps done.
@@ -89,6 +89,26 @@ public struct TrainingReport: Sendable, Encodable {
   }
 }
 
+extension TrainingReport {
+  /// What ``encode(to:)`` wrote.
+  public init(from decoder: any Decoder) throws {
+    let values = try decoder.container(keyedBy: CodingKeys.self)
+    let loss = { (key: CodingKeys) in try values.decodeIfPresent(ExtendedReal.self, forKey: key)?.value }
+    self.init(
+      mode: try values.decode(TrainingMode.self, forKey: .mode), ranks: try values.decode(Int.self, forKey: .ranks),
+      steps: try values.decode(Int.self, forKey: .steps), lossFirst: try loss(.lossFirst), lossLast: try loss(.lossLast),
+      evalLoss: try loss(.evalLoss), epsilon: try values.decode(ExtendedReal.self, forKey: .epsilon),
+      delta: try values.decodeIfPresent(Double.self, forKey: .delta), noiseMultiplier: try values.decode(Double.self, forKey: .noiseMultiplier),
+      tokens: try values.decode(Int.self, forKey: .tokens), tokensPerSecond: try values.decode(Double.self, forKey: .tokensPerSecond),
+      stepSecondsMedian: try values.decode(Double.self, forKey: .stepSecondsMedian),
+      secondsPerToken: try values.decode(Double.self, forKey: .secondsPerToken), peakRssMb: try values.decode([Double].self, forKey: .peakRssMb),
+      nodePssMb: try values.decode([Double].self, forKey: .nodePssMb), plannedMb: try values.decode([Double].self, forKey: .plannedMb),
+      baselineRssMb: try values.decode([Double].self, forKey: .baselineRssMb), parameters: try values.decode(Int.self, forKey: .parameters),
+      parametersL2: try values.decode(Double.self, forKey: .parametersL2), output: try values.decodeIfPresent(String.self, forKey: .output),
+      isPrivate: try values.decode(Bool.self, forKey: .isPrivate), warnings: try values.decode([String].self, forKey: .warnings))
+  }
+}
+
 /// What a person or a file is told while a run goes on. Called on rank 0 alone.
 public protocol TrainingObserver {
   mutating func didStart(_ overview: TrainingOverview)
@@ -97,6 +117,8 @@ public protocol TrainingObserver {
   ///   - isLogged: one of some twenty, or of those that `--log-every` names.
   mutating func didFinish(_ step: StepReport, epsilon: Double?, isLogged: Bool)
   mutating func didEvaluate(step: Int, loss: Double)
+  /// A checkpoint is on the disk; the steps waited for it so many seconds.
+  mutating func didCheckpoint(stepsDone: Int, seconds: Double)
   /// After the last step and what it left to be written.
   mutating func didEnd()
 }

@@ -15,9 +15,12 @@ struct Provenance: Codable, Sendable {
   /// - Parameters:
   ///   - directory: of the start model's weights; nil for new parameters.
   ///   - hashesWeights: whether the start model's weights are read through, too.
-  init(_ configuration: TrainingConfiguration, _ directory: String?, _ records: RecordHashes?, hashesWeights: Bool) throws {
+  ///   - runID: of a run that goes on.
+  init(
+    _ configuration: TrainingConfiguration, _ directory: String?, _ records: RecordHashes?, hashesWeights: Bool, runID: String? = nil
+  ) throws {
     var random = SystemRandomNumberGenerator()
-    runID = (0..<2).map { _ in String(format: "%016lx", random.next() as UInt64) }.joined()
+    self.runID = runID ?? (0..<2).map { _ in String(format: "%016lx", random.next() as UInt64) }.joined()
     self.records = records
     start = try directory.map {
       try StartModel(directory: $0, configuration: configuration, records: records, hashesWeights: hashesWeights)
@@ -29,6 +32,9 @@ struct Provenance: Codable, Sendable {
 
   /// Everything that was spent on the run's records before it.
   func spent(_ configuration: TrainingConfiguration) -> [DPSGDPhase] { (start?.composed ?? []) + configuration.spent }
+
+  /// Of the training records, on the rank that has read them.
+  var ownFingerprint: String? { records?.fingerprint }
 
   /// Of the data of this run and of all those before it that are known, by the runs' names.
   var fingerprints: [String: String] {

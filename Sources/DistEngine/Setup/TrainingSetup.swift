@@ -15,11 +15,19 @@ package struct TrainingSetup {
   /// Held-out or separate records; nil where there are none.
   package let evaluation: TokenizedDataset?
   package let steps: Int
+  /// Steps that the model has been through already: 0 but for a run that goes on.
+  package let firstStep: Int
+  /// Steps charged already, the lost ones among them.
+  package let chargedSteps: Int
+  /// What shapes the result, for the checkpoints.
+  let resultOptions: ResultOptions
+  /// The checkpoint that the run goes on from.
+  let resumed: CheckpointManifest?
   /// B, N₀ and the rest; nil in `standard`.
   package let privacy: PrivacyParameters?
   /// N₀.
   package let datasetSize: Int
-  /// Steps that the budget allows: all of them where σ is given.
+  /// Charges that the budget allows, ``chargedSteps`` among them: as many as the run needs where σ is given.
   package let allowedSteps: Int
   /// Every buffer of a rank; none is allocated.
   package let plan: ReplicaPlan
@@ -37,11 +45,22 @@ package struct TrainingSetup {
     }
   }
 
+  /// Charges when the run ends.
+  package var mostCharges: Int { min(allowedSteps, chargedSteps + steps - firstStep) }
+  /// Steps of the model when the run ends: fewer than ``steps`` where lost ones have used up the budget.
+  package var lastStep: Int { firstStep + max(0, mostCharges - chargedSteps) }
+
   /// Whether the faster way to each norm is taken. With a seed, a run's bits must not hang on timings.
   package var timesNorms: Bool { configuration.seed == nil }
 
   /// Reads and decides; collective. Every refusal is one that all ranks share.
+  ///
+  /// - Parameter resumption: of a run that goes on.
   package init(_ configuration: TrainingConfiguration, environment: MPIEnvironment) throws {
+    try self.init(configuration, environment: environment, resumption: nil)
+  }
+
+  init(_ configuration: TrainingConfiguration, environment: MPIEnvironment, resumption: Resumption?) throws {
     let communicator = environment.world
     let isFirst = communicator.rank == 0
     let sources = try communicator.agree("configuration, model and data") {
@@ -51,11 +70,17 @@ package struct TrainingSetup {
       configuration, sources.model, training: sources.training, evaluation: sources.evaluation)
     // One rank reads: statement, fingerprint and weights must be of one moment.
     let found = try communicator.agree("start model") {
-      isFirst ? try Provenance(configuration, sources.modelDirectory, sources.records, hashesWeights: true) : nil
+      isFirst
+        ? try Provenance(configuration, sources.modelDirectory, sources.records, hashesWeights: true, runID: resumption?.manifest.runID) : nil
     }
     let told = try communicator.broadcast(found)
     let provenance = found ?? told
     let length = try communicator.agree("length of the run") { try Length(configuration, units: sources.training.unitCount) }
+    let options = ResultOptions(
+      configuration, model: sources.model, training: sources.training, provenance: provenance, datasetSize: length.datasetSize, steps: length.steps)
+    try communicator.agree("options of the run that goes on") {
+      if isFirst, let resumption { try options.requireEqual(resumption.manifest.options) }
+    }
     let limits = try NodeLimit.ofAllNodes(environment: environment)
     let threads = try ThreadCounts(configuration.performance, in: environment)
     let plan = try communicator.agree("memory plan") {
@@ -63,10 +88,10 @@ package struct TrainingSetup {
     }
     // One rank computes: the others' cores are its own as often as not, and the last bits must agree.
     let decided = try communicator.agree("privacy accounting") {
-      isFirst ? try Self.noise(configuration, length, spent: provenance.spent(configuration)) : nil
+      isFirst ? try Self.noise(configuration, length, spent: provenance.spent(configuration), resumption: resumption) : nil
     }
     let noise = try communicator.broadcast(decided ?? Noise(multiplier: 0, allowedSteps: 0))
-    self.init(configuration, sources, provenance, length, plan, threads, noise)
+    self.init(configuration, sources, provenance, length, plan, threads, noise, options, resumption)
   }
 
   /// What a run would decide, found out by this process alone: no rank is asked.
@@ -80,13 +105,15 @@ package struct TrainingSetup {
     let length = try Length(configuration, units: sources.training.unitCount)
     let threads = ThreadCounts(configuration.performance, ranksPerNode: ranksPerNode)
     let plan = try Self.plan(configuration, sources, topology: topology, threads: threads, limits: [])
-    let noise = try Self.noise(configuration, length, spent: provenance.spent(configuration))
-    self.init(configuration, sources, provenance, length, plan, threads, noise)
+    let noise = try Self.noise(configuration, length, spent: provenance.spent(configuration), resumption: nil)
+    let options = ResultOptions(
+      configuration, model: sources.model, training: sources.training, provenance: provenance, datasetSize: length.datasetSize, steps: length.steps)
+    self.init(configuration, sources, provenance, length, plan, threads, noise, options, nil)
   }
 
   private init(
     _ configuration: TrainingConfiguration, _ sources: Sources, _ provenance: Provenance, _ length: Length, _ plan: ReplicaPlan,
-    _ threads: ThreadCounts, _ noise: Noise
+    _ threads: ThreadCounts, _ noise: Noise, _ options: ResultOptions, _ resumption: Resumption?
   ) {
     self.configuration = configuration
     (model, modelDirectory, tokenizer) = (sources.model, sources.modelDirectory, sources.tokenizer)
@@ -96,6 +123,10 @@ package struct TrainingSetup {
     self.provenance = provenance
     self.threads = threads
     allowedSteps = noise.allowedSteps
+    resultOptions = options
+    resumed = resumption?.manifest
+    firstStep = resumption?.manifest.step ?? 0
+    chargedSteps = resumption?.charges ?? 0
     privacy =
       configuration.mode.isPrivate
       ? Self.parameters(
@@ -281,23 +312,28 @@ package struct TrainingSetup {
       spent: spent)
   }
 
-  private static func noise(_ configuration: TrainingConfiguration, _ length: Length, spent: [DPSGDPhase]) throws -> Noise {
-    guard configuration.mode.isPrivate else { return Noise(multiplier: 0, allowedSteps: length.steps) }
+  /// - Parameter resumption: has σ: a run that goes on is never calibrated again, for its steps so far had that noise.
+  private static func noise(
+    _ configuration: TrainingConfiguration, _ length: Length, spent: [DPSGDPhase], resumption: Resumption?
+  ) throws -> Noise {
+    // Lost steps are charged beside those that the model needs.
+    let needed = (resumption?.charges ?? 0) + length.steps - (resumption?.manifest.step ?? 0)
+    guard configuration.mode.isPrivate else { return Noise(multiplier: 0, allowedSteps: needed) }
     let target: Double
     switch configuration.noise {
-    case .multiplier(let sigma)?: return Noise(multiplier: sigma, allowedSteps: length.steps)
+    case .multiplier(let sigma)?: return Noise(multiplier: resumption?.manifest.noiseMultiplier ?? sigma, allowedSteps: needed)
     case .targetEpsilon(let epsilon)?: target = epsilon
     case nil where configuration.data == Corpus.builtinName:
       target = TrainingConfiguration.builtinTargetEpsilon
     case nil: throw TrainingError.noNoise
     }
     let unnoised = parameters(configuration, datasetSize: length.datasetSize, noiseMultiplier: 0, spent: spent)
-    let sigma = try Accounting.noiseMultiplier(
+    let sigma = try resumption?.manifest.noiseMultiplier ?? Accounting.noiseMultiplier(
       targetEpsilon: target, delta: unnoised.delta, samplingRate: unnoised.samplingRate, steps: length.steps,
       accountant: configuration.accountant, spent: spent)
     let allowed = try Accounting.maximumSteps(
       targetEpsilon: target, delta: unnoised.delta, samplingRate: unnoised.samplingRate, noiseMultiplier: sigma,
-      accountant: configuration.accountant, spent: spent, upTo: length.steps)
+      accountant: configuration.accountant, spent: spent, upTo: needed)
     return Noise(multiplier: sigma, allowedSteps: allowed)
   }
 }

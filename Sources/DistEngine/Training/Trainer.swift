@@ -3,39 +3,61 @@ import PrivacyAccounting
 
 /// A training run over all ranks, from a configuration to a released model.
 public final class Trainer {
-  private let setup: TrainingSetup
-  private let environment: MPIEnvironment
+  let setup: TrainingSetup
+  let environment: MPIEnvironment
   private let exchange: ModelStateExchange
   package let replica: ModelReplica
   private let key: RandomKey
-  private let directory: RunDirectory?
-  private var observer: (any TrainingObserver)?
+  /// On rank 0 alone.
+  let directory: RunDirectory?
+  var observer: (any TrainingObserver)?
+  let signals: RunSignals?
+  let checkpointWriter: CheckpointWriter?
+  private let restored: Optimizer
+  /// Of a run that was done before.
+  private let finished: TrainingReport?
 
   private var hasRun = false
-  private var losses: [Double] = []
-  private var stepSeconds: [Double] = []
-  private var tokens = 0
-  private var evaluationLoss: Double?
-  private var nodePeakBytes: [Int] = []
+  /// Of this start's steps.
+  var losses: [Double] = []
+  var stepSeconds: [Double] = []
+  var tokens = 0
+  /// Of the steps before, on rank 0.
+  var earlier = EarlierSteps()
+  var evaluationLoss: Double?
+  var nodePeakBytes: [Int] = []
   /// What the program held before it allocated what was planned.
-  private let baselineBytes: Int
+  let baselineBytes: Int
+  var lastCheckpoint = ContinuousClock.now
 
   /// Reads, decides, allocates; collective. What can be refused is refused here, on all ranks together.
   ///
-  /// - Parameter observer: told of the run's progress, on rank 0 alone.
+  /// - Parameters:
+  ///   - observer: told of the run's progress, on rank 0 alone.
+  ///   - signals: by which the run may be asked to stop.
   public init(
-    _ configuration: TrainingConfiguration, environment: MPIEnvironment, observer: (any TrainingObserver)? = nil
+    _ configuration: TrainingConfiguration, environment: MPIEnvironment, observer: (any TrainingObserver)? = nil, signals: RunSignals? = nil
   ) throws {
     let communicator = environment.world
+    let isFirst = communicator.rank == 0
     self.environment = environment
-    self.observer = communicator.rank == 0 ? observer : nil
-    let setup = try TrainingSetup(configuration, environment: environment)
+    self.observer = isFirst ? observer : nil
+    self.signals = signals
+    // A run that goes on is locked before it is looked at.
+    let held = try communicator.agree("output") {
+      try isFirst && configuration.resumes ? configuration.output.map { try RunDirectory($0, resumes: true) } : nil
+    }
+    let found = try communicator.agree("checkpoints") { try held?.resumption { StandardError.write(line: "Warning: \($0)") } }
+    let resumption = try communicator.broadcast(found)
+    let setup = try TrainingSetup(configuration, environment: environment, resumption: resumption)
     self.setup = setup
     // A directory that can't be used must be known before hours are spent; it is touched before anything else is made.
-    let directory = try communicator.agree("output") {
-      try communicator.rank == 0 ? configuration.output.map(RunDirectory.init(creating:)) : nil
+    directory = try communicator.agree("output") {
+      try held ?? (isFirst ? configuration.output.map { try RunDirectory($0) } : nil)
     }
-    self.directory = directory
+    checkpointWriter = try Self.checkpointWriter(setup, directory, environment)
+    let finished = try Self.finishedReport(setup, directory, communicator)
+    self.finished = finished
     try communicator.agree("address space") { try setup.plan.checkAddressSpace(threads: setup.threads.own) }
     baselineBytes = MemoryMeter.residentBytes
     let norms = setup.timesNorms ? NormChoice.timed(try setup.plan.timeNorms(communicator: communicator)) : .always(.gram)
@@ -46,18 +68,24 @@ public final class Trainer {
       try ModelReplica(setup.plan, norms: norms, windows: windows, threads: setup.threads.own)
     }
     self.replica = replica
+    // A run that goes on takes a fresh key: noise that was drawn for steps which are lost is never drawn again.
     let key = try communicator.sharedKey(seed: configuration.seed)
     self.key = key
-    let exchange = self.exchange
+    let (exchange, directory) = (self.exchange, self.directory)
+    var optimizer = replica.makeOptimizer()
     try replica.team.use {
       try replica.loadParameters(
         from: setup.modelDirectory, key: key, communicator: communicator, exchange: exchange)
+      if let manifest = setup.resumed, finished == nil {
+        try Self.restore(manifest, directory, replica, &optimizer, freshFrozen: setup.modelDirectory == nil, communicator, exchange)
+      }
       // Whatever the mode and the sharding: a sum alone doesn't show what was never added to it.
       try communicator.agree("gradients") {
         let missing = replica.tensorsWithoutGradient()
         guard missing.isEmpty else { throw TrainingError.tensorsWithoutGradient(missing) }
       }
     }
+    restored = optimizer
   }
 
   /// Runs every step, evaluates, writes the model; collective. Once: noise and batches are functions of the key and the step, so a second
@@ -67,44 +95,57 @@ public final class Trainer {
   public func run() throws -> TrainingReport {
     guard !hasRun else { throw TrainingError.alreadyRun }
     hasRun = true
-    return try replica.team.use(runSteps)
+    if let finished { return finished }
+    return try replica.team.use {
+      do { return try runSteps() } catch {
+        // Whatever ended it: the statement says what was spent, as far as it can be written.
+        sayWhatWasSpent()
+        throw error
+      }
+    }
   }
 
   private func runSteps() throws -> TrainingReport {
     let communicator = environment.world
     // What the whole run may spend, on rank 0: what people are told at the start is what the file says.
     let statement = try communicator.agree("privacy statement") {
-      communicator.rank == 0 ? try PrivacyStatement(setup, steps: min(setup.steps, setup.allowedSteps)) : nil
+      communicator.rank == 0 ? try PrivacyStatement(setup, steps: setup.mostCharges) : nil
     }
     let overview = try overview(warnings: statement?.warnings ?? [])
     try communicator.agree("run files") {
       if let statement { try directory?.begin(setup, statement: statement, overview: overview, environment: environment) }
     }
     observer?.didStart(overview)
+    earlier = try communicator.agree("metrics") { try directory?.earlierSteps(before: setup.firstStep) ?? EarlierSteps() }
+    if setup.resumed == nil { try writeCheckpoint(restored, stepsDone: 0, charges: 0) }
     var step = try makeStep()
     let epsilons = try loggedEpsilons()
-    for index in 0..<setup.steps {
-      guard step.ledger?.hasBudget ?? true else { break }
+    for index in setup.firstStep..<setup.lastStep {
       environment.step = index
-      let report = try step.run(index)
+      var requests = ownRequests()
+      let report = try step.run(index, requests: &requests)
       try record(report, epsilon: epsilons[index + 1])
       // Parameters can be finite and too large to compute with. A private run goes on: when it stops must not depend on its records.
       if setup.privacy == nil, report.targets > 0, !(report.loss?.isFinite ?? false) {
         throw try communicator.agreed(TrainingError.lossNotFinite(step: index))
       }
-      let isLast = index + 1 == setup.steps || !(step.ledger?.hasBudget ?? true)
+      let isLast = index + 1 == setup.lastStep
       if isLast || (index + 1).isMultiple(of: Self.checkInterval) { try checkParameters(after: index) }
+      if isLast || requests.stops || requests.checkpoints || isCheckpointed(after: index) {
+        try writeCheckpoint(step.optimizer, stepsDone: index + 1, charges: step.ledger?.chargedSteps ?? index + 1)
+      }
+      if requests.stops && !isLast { try stop(stepsDone: index + 1) }
       if isLast || isEvaluated(after: index) { try evaluate(after: index) }
     }
     environment.step = nil
-    if losses.isEmpty { try evaluate(after: -1) }
+    if losses.isEmpty { try evaluate(after: setup.firstStep - 1) }
     try checkFinalLoss()
-    return try finish(stepsDone: stepSeconds.count, stepsCharged: step.ledger?.chargedSteps ?? stepSeconds.count)
+    return try finish(
+      stepsDone: setup.firstStep + stepSeconds.count, stepsCharged: step.ledger?.chargedSteps ?? setup.firstStep + stepSeconds.count)
   }
 
   private func makeStep() throws -> TrainingStep {
     let configuration = setup.configuration
-    try checkLedgerOpens()
     let ledger = try makeLedger()
     let sampling = CounterRandom(key.subKey(for: .sampling))
     let sampler: BatchSampler.Kind =
@@ -127,7 +168,7 @@ public final class Trainer {
         GaussianMechanism(noiseMultiplier: $0.noiseMultiplier, source: GaussianSource(key.subKey(for: .noise)))
       },
       ledger: ledger,
-      optimizer: replica.makeOptimizer(),
+      optimizer: restored,
       schedule: LearningRateSchedule(
         shape: configuration.schedule, peak: configuration.learningRate, warmupSteps: configuration.warmupSteps,
         totalSteps: setup.steps),
@@ -136,20 +177,17 @@ public final class Trainer {
 
   private func makeLedger() throws -> PrivacyLedger? {
     guard let privacy = setup.privacy else { return nil }
-    guard let directory else { return PrivacyLedger(privacy, allowedSteps: setup.allowedSteps, log: nil) }
-    return PrivacyLedger(privacy, allowedSteps: setup.allowedSteps, log: try DurableLog(path: directory.ledger))
-  }
-
-  /// Rank 0's ledger is on disk; a file that can't be opened ends the run on all ranks before its first step.
-  private func checkLedgerOpens() throws {
-    try environment.world.agree("ledger") {
-      if let directory, setup.privacy != nil { _ = try DurableLog(path: directory.ledger) }
-    }
+    // Rank 0's is on disk; a file that can't be opened ends the run on all ranks before its first step.
+    try environment.world.agree("ledger") { if let directory { _ = try PrivacyLedger.log(path: directory.ledger, privacy) } }
+    let (allowed, charged) = (setup.allowedSteps, setup.chargedSteps)
+    guard let directory else { return PrivacyLedger(privacy, allowedSteps: allowed, chargedSteps: charged, log: nil) }
+    return PrivacyLedger(
+      privacy, allowedSteps: allowed, chargedSteps: charged, log: try PrivacyLedger.log(path: directory.ledger, privacy))
   }
 
   private func isLogged(_ stepsDone: Int) -> Bool {
     let every = setup.configuration.logEvery ?? max(1, setup.steps / 20)
-    return stepsDone == setup.steps || stepsDone.isMultiple(of: every)
+    return stepsDone == setup.lastStep || stepsDone.isMultiple(of: every)
   }
 
   private func isEvaluated(after step: Int) -> Bool {
@@ -159,9 +197,10 @@ public final class Trainer {
   /// ε after the steps that are logged, on rank 0: known before the first step, so that no step waits for it.
   private func loggedEpsilons() throws -> [Int: Double] {
     guard environment.world.rank == 0, let privacy = setup.privacy else { return [:] }
-    let steps = (0...setup.steps).filter { $0 > 0 && isLogged($0) }
+    let steps = (setup.firstStep...setup.lastStep).filter { $0 > setup.firstStep && isLogged($0) }
     if setup.provenance.start?.exposesRecords ?? false { return Dictionary(uniqueKeysWithValues: steps.map { ($0, .infinity) }) }
-    return try Dictionary(uniqueKeysWithValues: zip(steps, privacy.epsilons(after: steps, target: setup.targetEpsilon).map(\.upper)))
+    let charges = steps.map { setup.chargedSteps + $0 - setup.firstStep }
+    return try Dictionary(uniqueKeysWithValues: zip(steps, privacy.epsilons(after: charges, target: setup.targetEpsilon).map(\.upper)))
   }
 
   private func record(_ report: StepReport, epsilon: Double?) throws {
@@ -196,7 +235,7 @@ public final class Trainer {
     guard let last = losses.indices.last else { return }
     let isFinite = replica.loss(of: 0..<1, in: setup.training).sum.isFinite
     guard try communicator.allreduceMin(isFinite ? 1 : 0) == 0 else { return }
-    if setup.privacy == nil { throw try communicator.agreed(TrainingError.lossNotFinite(step: last)) }
+    if setup.privacy == nil { throw try communicator.agreed(TrainingError.lossNotFinite(step: setup.firstStep + last)) }
     losses.append(.infinity)
   }
 
@@ -231,38 +270,12 @@ public final class Trainer {
       if let statement { try directory?.finish(replica, setup: setup, statement: statement) }
     }
     let report = try makeReport(stepsDone: stepsDone, statement: statement)
+    try communicator.agree("report") {
+      try directory?.checkpointsNow().keep(1, newest: stepsDone)
+      try directory?.markDone(report)
+    }
     observer?.didEnd()
     try exchange.free()
     return report
-  }
-
-  private func makeReport(stepsDone: Int, statement: PrivacyStatement?) throws -> TrainingReport {
-    let megabytes = { (bytes: Int) in Double(bytes) / Double(MemoryMeter.megabyte) }
-    let seconds = stepSeconds.reduce(0, +)
-    let seen = losses.filter { !$0.isNaN }
-    let tenth = max(1, seen.count / 10)
-    let mean = { (values: ArraySlice<Double>) in
-      values.isEmpty ? nil : values.reduce(0, +) / Double(values.count)
-    }
-    let communicator = environment.world
-    if communicator.rank == 0, losses.contains(.infinity) {
-      StandardError.write(
-        line: "Warning: some losses are not finite: the run diverged, and went on, since when a private run ends must not depend on its records")
-    }
-    let leaders = try communicator.allgather(environment.topology.isNodeLeader ? nodePeakBytes.max() ?? 0 : -1)
-    return TrainingReport(
-      mode: setup.configuration.mode, ranks: communicator.size, steps: stepsDone, lossFirst: mean(seen.prefix(tenth)),
-      lossLast: mean(seen.suffix(tenth)), evalLoss: evaluationLoss, epsilon: statement?.epsilon ?? ExtendedReal(value: .infinity), delta: setup.privacy?.delta,
-      noiseMultiplier: setup.privacy?.noiseMultiplier ?? 0, tokens: tokens,
-      tokensPerSecond: seconds > 0 ? Double(tokens) / seconds : 0,
-      stepSecondsMedian: stepSeconds.isEmpty ? 0 : stepSeconds.sorted()[stepSeconds.count / 2],
-      secondsPerToken: tokens > 0 ? seconds / Double(tokens) : 0,
-      peakRssMb: try communicator.allgather(MemoryMeter.peakResidentBytes).map(megabytes),
-      nodePssMb: leaders.filter { $0 >= 0 }.map(megabytes),
-      plannedMb: try communicator.allgather(replica.plan.memory.byteCountOfRank).map(megabytes),
-      baselineRssMb: try communicator.allgather(baselineBytes).map(megabytes),
-      parameters: setup.model.parameterCount, parametersL2: RowKernels.squaredNorm(replica.parameters).squareRoot(),
-      output: directory?.path ?? setup.configuration.output, isPrivate: PrivacyStatement.isPrivate(setup),
-      warnings: statement?.warnings ?? PrivacyStatement.warnings(setup))
   }
 }

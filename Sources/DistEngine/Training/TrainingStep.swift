@@ -23,7 +23,8 @@ struct TrainingStep: ~Copyable {
   /// B: the sum is divided by it, never by the number drawn.
   let expectedBatchSize: Int
 
-  mutating func run(_ step: Int) throws -> StepReport {
+  /// - Parameter requests: what this rank was asked for; on return, what any rank was.
+  mutating func run(_ step: Int, requests: inout StepRequests) throws -> StepReport {
     var clock = StepClock(communicator.activity)
     try charge(step)
     clock.mark(.charge)
@@ -35,7 +36,7 @@ struct TrainingStep: ~Copyable {
     clock.mark(.noise)
     try reduce()
     try update(step)
-    try totals.reduce(over: communicator)
+    try totals.reduce(over: communicator, requests: &requests)
     clock.mark(.update)
     return StepReport(
       step: step, totals: totals, learningRate: schedule.rate(step: step), timings: clock.timings)
@@ -104,11 +105,12 @@ struct BatchSampler {
 }
 
 extension ModelReplica.Totals {
-  /// Adds up over ranks.
-  mutating func reduce(over communicator: Communicator) throws {
+  /// Adds up over ranks. Requests travel along: a collective of their own would cost each step as much as this one.
+  mutating func reduce(over communicator: Communicator, requests: inout StepRequests) throws {
     var values: [Double] = [
       Double(units), Double(targets), lossSum, Double(finiteLosses), Double(clipping.units),
       Double(clipping.clipped), Double(clipping.nonFinite), clipping.normSum, Double(microbatches),
+      requests.stops ? 1 : 0, requests.checkpoints ? 1 : 0,
     ]
     try communicator.allreduceSum(&values)
     units = Int(values[0])
@@ -120,5 +122,6 @@ extension ModelReplica.Totals {
     clipping.nonFinite = Int(values[6])
     clipping.normSum = values[7]
     microbatches = Int(values[8])
+    requests = StepRequests(stops: values[9] > 0, checkpoints: values[10] > 0)
   }
 }
