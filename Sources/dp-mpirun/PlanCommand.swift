@@ -50,7 +50,7 @@ struct PlanText {
   var lines: [String] {
     let rows = [
       ("run", run), ("microbatch", microbatch), ("privacy", privacy), ("work", work), ("memory", memory),
-      ("budget", budget), ("head", head), ("norms", norms),
+      ("budget", budget), ("disk", disk), ("head", head), ("norms", norms),
     ]
     return rows.map { Self.column($0.0, 14) + $0.1 } + categories + largestBuffers + timings
   }
@@ -86,6 +86,11 @@ struct PlanText {
   private var budget: String {
     guard let budget = plan.budgetBytes else { return "none" }
     return Self.megabytes(budget) + (plan.rankBytes - plan.sharedBytes > budget ? " a rank, which no way fits: the smallest is taken" : " a rank")
+  }
+
+  private var disk: String {
+    "\(Self.megabytes(plan.diskBytes)) with --output: \(plan.checkpointCount) checkpoints of \(Self.megabytes(plan.checkpointBytes)), one of them being "
+      + "written; the model; the records of the run"
   }
 
   private var head: String { plan.logitChunkRows.map { "logits in chunks of \($0) rows" } ?? "logits of the whole microbatch" }

@@ -19,6 +19,9 @@ extension RunPlan: Encodable {
     case keepsOnlyExample = "keeps_only_example"
     case noiseMultiplier = "noise_multiplier"
     case isPrivate = "private"
+    case checkpointMb = "checkpoint_mb"
+    case checkpointCount = "checkpoints_at_a_time"
+    case diskMb = "disk_mb"
     case notCovered = "not_covered_by_guarantee"
     case flopsPerStep = "flops_per_step"
     case flopsPerTarget = "flops_per_token"
@@ -50,6 +53,9 @@ extension RunPlan: Encodable {
     let categories = categories.map { ($0.category.rawValue, megabytes($0.byteCount)) }
     try values.encode(Dictionary(uniqueKeysWithValues: categories), forKey: .categoriesMb)
     try values.encode(largestBuffers, forKey: .largestBuffers)
+    try values.encode(megabytes(checkpointBytes), forKey: .checkpointMb)
+    try values.encode(checkpointCount, forKey: .checkpointCount)
+    try values.encode(megabytes(diskBytes), forKey: .diskMb)
     try values.encode(logitChunkRows, forKey: .logitChunkRows)
     try values.encode(keepsOnlyExample, forKey: .keepsOnlyExample)
     try values.encode(norms, forKey: .norms)

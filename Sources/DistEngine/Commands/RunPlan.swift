@@ -50,6 +50,8 @@ public struct RunPlan: Sendable {
   public let delta: Double?
   public let accountant: AccountantKind?
   public let isPrivate: Bool
+  /// What a run with `--output` writes.
+  public let checkpointBytes, checkpointCount, diskBytes: Int
   /// The model's own matrix products, expected over the draw of a step, and for one target on average.
   public let flopsPerStep: Double
   public let flopsPerTarget: Double
@@ -98,6 +100,11 @@ public struct RunPlan: Sendable {
     (epsilon, delta, isPrivate) = (statement.epsilon, statement.delta, statement.isPrivate)
     noiseMultiplier = statement.noiseMultiplier
     accountant = setup.privacy?.accountant
+    let disk = DiskNeed(setup)
+    (checkpointBytes, checkpointCount, diskBytes) = (disk.checkpoint, disk.checkpointCount, disk.all)
+    if let output = configuration.output {
+      try DiskRoom.check(disk.all - CheckpointDirectory(path: "\(output)/checkpoints").byteCount(), in: output)
+    }
     let work = setup.training.work(of: setup.model)
     flopsPerStep = work.flops * Double(configuration.batchSize) / Double(setup.datasetSize)
     flopsPerTarget = work.flops / Double(work.targets)

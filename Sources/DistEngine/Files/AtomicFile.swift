@@ -90,7 +90,7 @@ package enum AtomicFile {
     guard fsync(file) == 0 || errno == EINVAL else { throw FileError(path: path, action: "flushed to the disk") }
   }
 
-  private static func directory(of path: String) -> String {
+  static func directory(of path: String) -> String {
     var trimmed = Substring(path)
     while trimmed.count > 1, trimmed.hasSuffix("/") { trimmed.removeLast() }
     guard let slash = trimmed.lastIndex(of: "/") else { return "." }

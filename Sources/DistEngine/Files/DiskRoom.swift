@@ -6,12 +6,14 @@
 
 /// Whether a file system has room for what is going to be written, asked before hours are spent on it.
 package enum DiskRoom {
-  /// - Parameter path: of a directory on it.
+  /// - Parameter path: of a directory on it, which may not be there yet: then what counts is the first above it that is.
   /// - Throws: ``FileError`` that names the directory, what it needs and what there is.
   package static func check(_ bytes: Int, in path: String) throws(FileError) {
     var status = statvfs()
     // Some network file systems don't tell: they say that they have no blocks at all.
-    guard statvfs(path, &status) == 0, status.f_blocks > 0 else { return }
+    var there = path
+    while access(there, F_OK) != 0, there != ".", there != "/" { there = AtomicFile.directory(of: there) }
+    guard statvfs(there, &status) == 0, status.f_blocks > 0 else { return }
     let free = Int(clamping: status.f_bavail).multipliedReportingOverflow(by: Int(clamping: status.f_frsize))
     guard !free.overflow, free.partialValue < bytes else { return }
     throw FileError(
