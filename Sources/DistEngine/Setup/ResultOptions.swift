@@ -18,7 +18,8 @@ struct ResultOptions {
     isLengthFree = configuration.schedule == .constant && !configuration.hasBudget
     values[Self.steps] = "\(steps)"
     values["--mode"] = configuration.mode.rawValue
-    values["--model"] = provenance.start.map { "the model of SHA-256 \($0.weightsDigest ?? "unknown")" } ?? configuration.model
+    let start = provenance.start.map { $0.weightsDigest ?? "unknown" }
+    values["--model"] = start.map { "the model of SHA-256 \($0)" } ?? configuration.model
     values["the model's configuration"] = Self.digest(Array("\(model)".utf8))
     values["--data"] = provenance.ownFingerprint.map { "records of fingerprint \($0.prefix(16))" } ?? "unknown"
     values["the records' ids and units (--data, --tokenizer, --seq-len, --unit)"] = Self.digest(training.digest)
