@@ -40,7 +40,7 @@ let package = Package(
 
     // Tests: a target a module. They run optimised, so they see `package` declarations, not `@testable` ones.
     .target(name: "TestSupport", dependencies: ["DistEngine", "CKernels"], path: "Tests/TestSupport"),
-    .executableTarget(name: "MPIChecks", dependencies: ["DistEngine"], path: "Tests/MPIChecks"),
+    .executableTarget(name: "MPIChecks", dependencies: ["CSyncCounter", "DistEngine"], path: "Tests/MPIChecks"),
     .testTarget(name: "CMPITests", dependencies: ["CMPI"]),
     .testTarget(name: "COpenBLASTests", dependencies: ["COpenBLAS"]),
     .testTarget(name: "CKernelsTests", dependencies: ["CKernels", "TestSupport"]),

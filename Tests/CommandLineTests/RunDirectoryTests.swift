@@ -75,7 +75,8 @@ extension LaunchedProgramTests {
       }
       let expected: [String: String] = [
         "": "755", "run": "700", "run/run.json": "600", "run/privacy.json": "600", "run/metrics.jsonl": "600", "run/checkpoints": "700",
-        "run/checkpoints/ledger.jsonl": "600", "run/model": "755", "run/model/model.safetensors": "644", "run/model/config.json": "644",
+        "run/checkpoints/ledger.jsonl": "600", "run/checkpoints/report.json": "600", "run/checkpoints/step-1": "700",
+        "run/checkpoints/step-1/manifest.json": "600", "run/checkpoints/step-1/state-0-of-1.safetensors": "600", "run/model": "755", "run/model/model.safetensors": "644", "run/model/config.json": "644",
         "run/model/privacy.json": "644", "run/seen": "700", "run/seen/*": "600",
       ]
       #expect(modes == expected)

@@ -30,6 +30,7 @@ exit(
       return try ShardedSumChecks(environment: environment, shift: shift).run()
     case "drifting-parameters", "statement-first", "charge-first": return try runTrainingFault(scenario, environment)
     case "fixed-batch": return try fixedBatch(environment)
+    case "checkpoint-order": return try checkpointOrder(environment)
     case "train-twice": return try trainTwice(environment)
     case "fast-barriers": return try fastBarriers(environment)
     default: return try runFault(scenario, environment)

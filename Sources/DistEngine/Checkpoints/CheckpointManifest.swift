@@ -13,6 +13,8 @@ package struct CheckpointManifest: Codable, Sendable, Equatable {
     package let bytes: Int
     /// In hexadecimal.
     package let sha256: String
+
+    package init(name: String, bytes: Int, sha256: String) { (self.name, self.bytes, self.sha256) = (name, bytes, sha256) }
   }
 
   /// Of this format: another is refused, not guessed at.
