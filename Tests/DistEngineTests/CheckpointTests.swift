@@ -50,7 +50,8 @@ import Testing
     #expect(try checkpoints.newestWhole { step, _ in named.append(step) }?.step == 9)
     #expect(named == [100, 10], "by number, not by name")
     #expect(try CheckpointDirectory(path: "\(directory.path)/none").newestWhole { _, _ in } == nil)
-    let broken = try make(try TemporaryDirectory(), steps: [1], damaged: [1])
+    let other = try TemporaryDirectory()
+    let broken = try make(other, steps: [1], damaged: [1])
     #expect(throws: CheckpointError.noneWhole(path: broken.path)) { try broken.newestWhole { _, _ in } }
   }
 

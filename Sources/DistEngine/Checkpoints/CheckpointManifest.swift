@@ -71,7 +71,9 @@ package struct CheckpointManifest: Codable, Sendable, Equatable {
     get throws {
       let encoder = JSONEncoder()
       encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-      let bytes = Array(try encoder.encode(self)) + [UInt8(ascii: "\n")]
+      var manifest = self
+      manifest.sha256 = Self.noDigest
+      let bytes = Array(try encoder.encode(manifest)) + [UInt8(ascii: "\n")]
       guard let place = Self.placeOfDigest(Self.noDigest, in: bytes) else { preconditionFailure("a manifest without its digest") }
       return bytes.replacing(place, with: Array(SHA256.hash(data: bytes).hexadecimal.utf8))
     }
