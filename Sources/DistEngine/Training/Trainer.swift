@@ -132,7 +132,7 @@ public final class Trainer {
       let isLast = index + 1 == setup.lastStep
       if isLast || (index + 1).isMultiple(of: Self.checkInterval) { try checkParameters(after: index) }
       if isLast || requests.stops || requests.checkpoints || isCheckpointed(after: index) {
-        try writeCheckpoint(step.optimizer, stepsDone: index + 1, charges: step.ledger?.chargedSteps ?? index + 1)
+        try writeCheckpoint(step.optimizer, stepsDone: index + 1, charges: step.ledger?.chargedSteps ?? 0)
       }
       if requests.stops && !isLast { try stop(stepsDone: index + 1) }
       if isLast || isEvaluated(after: index) { try evaluate(after: index) }
