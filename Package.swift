@@ -59,6 +59,10 @@ let package = Package(
     .testTarget(name: "DistEngineTests", dependencies: ["DistEngine", "PrivacyAccounting", "TestSupport"]),
     .testTarget(
       name: "CommandLineTests", dependencies: ["DistEngine", "PrivacyAccounting", "TestSupport", .product(name: "Crypto", package: "swift-crypto")]),
+    .executableTarget(
+      name: "FaultCampaign",
+      dependencies: [.product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Crypto", package: "swift-crypto")],
+      path: "Tests/FaultCampaign"),
     .testTarget(name: "ClusterTests", dependencies: ["DistEngine", "TestSupport"]),
     .target(name: "FuzzTargets", dependencies: ["DistEngine", "PrivacyAccounting"], path: "Tests/Fuzz/Targets"),
     .testTarget(name: "FuzzTests", dependencies: ["DistEngine", "FuzzTargets", "TestSupport"]),
