@@ -7,6 +7,8 @@ let package = Package(
     .executable(name: "dp-mpirun", targets: ["dp-mpirun"]),
     .library(name: "DistEngine", targets: ["DistEngine"]),
     .library(name: "PrivacyAccounting", targets: ["PrivacyAccounting"]),
+    // Of the tests: what they preload has to be a file of its own.
+    .library(name: "StorageFaults", type: .dynamic, targets: ["CStorageFaults"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -54,6 +56,7 @@ let package = Package(
         .product(name: "CryptoExtras", package: "swift-crypto"),
       ]),
     .target(name: "CSyncCounter", path: "Tests/CSyncCounter"),
+    .target(name: "CStorageFaults", path: "Tests/CStorageFaults"),
     .testTarget(name: "DistEngineDataTests", dependencies: ["CSyncCounter", "DistEngine", "TestSupport"]),
     .testTarget(name: "DistEngineModelFileTests", dependencies: ["DistEngine", "TestSupport"]),
     .testTarget(name: "DistEngineTests", dependencies: ["DistEngine", "PrivacyAccounting", "TestSupport"]),

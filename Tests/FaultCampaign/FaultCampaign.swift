@@ -77,9 +77,9 @@ struct Campaign {
     starts += 1
     var failures = outcome.failures
     let after = Trail(of: run)
-    if outcome.status != 0 || after.ledger != before.ledger || after.metricsLines != before.metricsLines { failures.append("a run that is done isn't left as it was") }
+    if !outcome.isDone || after.ledger != before.ledger || after.metricsLines != before.metricsLines { failures.append("a run that is done isn't left as it was") }
     table.enter(nil, status: outcome.status, isGood: failures.isEmpty, after: nil)
-    if !failures.isEmpty { report(Attempt.Outcome(status: outcome.status, wasHit: false, failures: failures, errors: outcome.errors), run, start) }
+    if !failures.isEmpty { report(Attempt.Outcome(status: outcome.status, wasHit: false, failures: failures, isDone: outcome.isDone, errors: outcome.errors), run, start) }
   }
 
   private func report(_ outcome: Attempt.Outcome, _ run: Run, _ start: Run.Start) {

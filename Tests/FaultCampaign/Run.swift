@@ -18,7 +18,7 @@ struct Run: CustomStringConvertible {
     isOnSmallDisk = place.smallDisk != nil && dice.below(3) == 0
     directory = (isOnSmallDisk ? place.smallDisk! : place.work + "/room") + "/run-\(number)"
     hosts = place.hosts > 0 && dice.below(2) == 0 ? place.hosts : 0
-    steps = 20 + dice.below(140)
+    steps = 20 + dice.below(220)
     noise = [.none, .target, .multiplier, .multiplier, .multiplier, .multiplier][dice.below(6)]
     let model = isOnSmallDisk || dice.below(6) > 0 ? Place.fixture + "/model" : "tiny"
     options =

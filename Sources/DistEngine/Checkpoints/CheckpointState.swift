@@ -9,6 +9,8 @@ package struct CheckpointState {
     /// Of the whole, in canonical order, what this rank holds; `values` has them one behind the other.
     package let held: [Range<Int>]
     package let values: Vector
+    /// Whether every rank holds all of it. One that happens to hold all of what is divided may be the only one that does.
+    package let isReplicated: Bool
 
     /// Some elements that this rank holds.
     func elements(_ range: Range<Int>) -> Vector? {
@@ -39,9 +41,11 @@ package struct CheckpointState {
     let count = parameters.count
     // Before the first update all moments are 0.
     let moments = optimizer.updates == 0 ? [] : optimizer.moments
-    let all = moments.map { Part(name: $0.name, count: count, held: shards.updated, values: $0.values) }
-      + [Part(name: Self.parameters, count: count, held: [0..<count], values: parameters)]
-      + (frozen.isEmpty ? [] : [Part(name: Self.frozen, count: frozen.count, held: [0..<frozen.count], values: frozen)])
+    let all = moments.map {
+      Part(name: $0.name, count: count, held: shards.updated, values: $0.values, isReplicated: shards.sharding == .none)
+    }
+      + [Part(name: Self.parameters, count: count, held: [0..<count], values: parameters, isReplicated: true)]
+      + (frozen.isEmpty ? [] : [Part(name: Self.frozen, count: frozen.count, held: [0..<frozen.count], values: frozen, isReplicated: true)])
     parts = all.sorted { $0.name < $1.name }
     updates = optimizer.updates
   }
@@ -100,7 +104,7 @@ package struct CheckpointWriters {
   /// What this rank writes of a part: of one that every rank holds whole an even share, of another what it holds.
   func ranges(of part: CheckpointState.Part) -> [Range<Int>] {
     guard let place else { return [] }
-    let ranges = part.held == [0..<part.count] ? [part.count * place / count..<part.count * (place + 1) / count] : part.held
+    let ranges = part.isReplicated ? [part.count * place / count..<part.count * (place + 1) / count] : part.held
     return ranges.filter { !$0.isEmpty }
   }
 }

@@ -72,7 +72,7 @@ package struct CheckpointWriter {
     var files: [CheckpointManifest.File] = []
     let block = AlignedBuffer<Float>(count: writers.remote.isEmpty ? 0 : Self.blockCount)
     for owner in writers.remote {
-      let parts = state.parts.filter { $0.held != [0..<$0.count] }
+      let parts = state.parts.filter { !$0.isReplicated }
       let bounds = try communicator.broadcast((parts.first?.held.first).map { [$0.lowerBound, $0.upperBound] }, from: owner)
       guard bounds[0] < bounds[1] else { continue }
       let file = try communicator.agree("checkpoint") {

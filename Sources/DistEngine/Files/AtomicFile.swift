@@ -1,3 +1,5 @@
+import Foundation
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -59,6 +61,12 @@ package enum AtomicFile {
       throw error
     }
     try flushDirectory(containing: path)
+  }
+
+  /// Whether a name is of a file that was being written when its process ended: nobody will finish it.
+  static func isAside(_ name: String) -> Bool {
+    guard let dot = name.range(of: ".partial-", options: .backwards) else { return false }
+    return Int32(name[dot.upperBound...]) != nil
   }
 
   /// Makes a directory and those above it. One that exists is fine.

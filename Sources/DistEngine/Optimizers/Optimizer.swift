@@ -59,9 +59,9 @@ package struct Optimizer {
   }
 
   /// What an update leaves for the next, by name: each has a value for every parameter that is updated here, in the order of the parts. Memory
-  /// that a run which goes on writes to.
+  /// that a run which goes on writes to. As many on a rank that updates nothing, whose are empty: ranks go through them together.
   package var moments: [(name: String, values: Vector)] {
-    [("first_moment", first), ("second_moment", second)].filter { !$0.1.isEmpty }
+    Array([("first_moment", first), ("second_moment", second)].prefix(configuration.momentCount))
   }
 
   /// Goes on behind updates that were done elsewhere, when the moments are as those left them.

@@ -60,10 +60,10 @@ package final class RunDirectory {
   /// Writes what is known before the first step. `privacy.json` says what the whole run may spend: if the run is cut off, the
   /// statement is above what was spent, and the ledger has the steps.
   func begin(_ setup: TrainingSetup, statement: PrivacyStatement, overview: TrainingOverview, environment: MPIEnvironment) throws {
+    if resumes { try clearAside() }
     try DiskRoom.check(DiskNeed(setup).all - checkpoints.byteCount(), in: path)
     if setup.resumed == nil { try startFiles() } else { try goOn() }
     try AtomicFile.makeDirectory("\(path)/checkpoints", permissions: 0o700)
-    try checkpoints.clearAside()
     let sets = setup.provenance.recordSets
     if !sets.isEmpty { try AtomicFile.makeDirectory("\(path)/seen", permissions: 0o700) }
     for set in sets { try AtomicFile.write(set.bytes, to: "\(path)/seen/\(set.fingerprint)", permissions: 0o600) }
@@ -82,6 +82,20 @@ package final class RunDirectory {
     }
     metrics = FileHandle(fileDescriptor: made, closeOnDealloc: true)
   }
+
+  /// Removes what a start that was cut off left under way: checkpoints, probes, files that never got their names.
+  private func clearAside() throws {
+    try checkpoints.clearAside()
+    let files = FileManager.default
+    for folder in [path, checkpoints.path, model, "\(path)/seen"] where files.fileExists(atPath: folder) {
+      for name in try files.contentsOfDirectory(atPath: folder) where name.hasPrefix(Self.probePrefix) || AtomicFile.isAside(name) {
+        guard unlink("\(folder)/\(name)") == 0 else { throw FileError(path: "\(folder)/\(name)", action: "removed") }
+      }
+    }
+  }
+
+  /// Of files by which hosts find out whether they see the same directory.
+  static let probePrefix = ".probe-"
 
   /// Opens the metrics behind their last whole line, and takes back that the run is done.
   private func goOn() throws {

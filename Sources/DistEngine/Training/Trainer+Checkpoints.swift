@@ -12,7 +12,7 @@ extension Trainer {
     let token = String(format: "%016lx", random.next() as UInt64)
     let path = try communicator.agree("output") {
       guard let directory else { return output }
-      let probe = "\(directory.path)/.probe-\(token)"
+      let probe = "\(directory.path)/\(RunDirectory.probePrefix)\(token)"
       try AtomicFile.write(token.utf8, to: probe, permissions: 0o600)
       return probe
     }
