@@ -65,6 +65,39 @@ extension LaunchedProgramTests {
       #expect((difference / size).squareRoot() < 1e-4, "\((difference / size).squareRoot())")
     }
 
+    /// Cut off at many points and finished on the same ranks, the same bits; on others, no farther than uninterrupted runs are from each other.
+    /// `DP_MPIRUN_RESUME_POINTS` says at how many (default 2).
+    @Test func whereverItIsCutOff() throws {
+      let points = ProcessInfo.processInfo.environment["DP_MPIRUN_RESUME_POINTS"].flatMap(Int.init) ?? 2
+      let options = "\(Self.standard) --seed 17"
+      var whole: [Int: [Double]] = [:]
+      for ranks in [1, 2, 3] {
+        let run = try InterruptedRun(options)
+        _ = try run.start("", ranks: ranks)
+        whole[ranks] = try run.parameters()
+      }
+      func distance(_ one: [Double], _ other: [Double]) -> Double {
+        let difference = zip(one, other).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
+        return (difference / one.reduce(0) { $0 + $1 * $1 }).squareRoot()
+      }
+      let (one, two, three) = (try #require(whole[1]), try #require(whole[2]), try #require(whole[3]))
+      let apart = [distance(one, two), distance(two, three), distance(one, three)].max() ?? 0
+      var farthest = 0.0
+      for point in 0..<points {
+        let (same, other) = (try InterruptedRun(options), try InterruptedRun(options))
+        let step = 1 + point * 50 / max(1, points)
+        let ranks = [2, 3, 1][point % 3]
+        _ = try finish(same, ranks: [ranks], killAfter: [step])
+        #expect(try same.parameters() == whole[ranks], "cut off behind step \(step) of \(ranks) ranks")
+        _ = try finish(other, ranks: [ranks, ranks % 3 + 1], killAfter: [step])
+        let parameters = try other.parameters()
+        let distances = [distance(parameters, one), distance(parameters, two), distance(parameters, three)]
+        farthest = max(farthest, distances.min() ?? 1)
+        #expect(distances.max() ?? 1 <= 1e-4 && distances.min() ?? 1 <= 2 * apart, "\(distances); uninterrupted runs: \(apart)")
+      }
+      print("cut off at \(points) points: at most \(farthest) from an uninterrupted run; those are \(apart) from each other")
+    }
+
     @Test func aPrivateRunWithASeedDrawsTheSameBatchesAndNoise() throws {
       let (whole, cut) = (try InterruptedRun("\(Self.ghost) --seed 8"), try InterruptedRun("\(Self.ghost) --seed 8"))
       _ = try whole.start("", ranks: 2)
