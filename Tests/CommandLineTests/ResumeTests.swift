@@ -59,10 +59,17 @@ extension LaunchedProgramTests {
       }
       let last = try cut.start("--resume --memory-budget 4GB", ranks: 4)
       #expect(last.status == 0, "\(last.standardError)")
-      let (one, other) = (try whole.parameters(), try cut.parameters())
+      let many = try InterruptedRun("\(Self.standard) --seed 7")
+      _ = try many.start("", ranks: 4)
+      let (one, four, other) = (try whole.parameters(), try many.parameters(), try cut.parameters())
+      let (apart, distance) = (Self.distance(one, four), min(Self.distance(one, other), Self.distance(four, other)))
+      #expect(distance <= 2 * apart && apart < 1e-3, "\(distance); uninterrupted runs: \(apart)")
+    }
+
+    /// Relative L2.
+    private static func distance(_ one: [Double], _ other: [Double]) -> Double {
       let difference = zip(one, other).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
-      let size = one.reduce(0) { $0 + $1 * $1 }
-      #expect((difference / size).squareRoot() < 1e-4, "\((difference / size).squareRoot())")
+      return (difference / one.reduce(0) { $0 + $1 * $1 }).squareRoot()
     }
 
     /// Cut off at many points and finished on the same ranks, the same bits; on others, no farther than uninterrupted runs are from each other.
@@ -76,12 +83,8 @@ extension LaunchedProgramTests {
         _ = try run.start("", ranks: ranks)
         whole[ranks] = try run.parameters()
       }
-      func distance(_ one: [Double], _ other: [Double]) -> Double {
-        let difference = zip(one, other).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
-        return (difference / one.reduce(0) { $0 + $1 * $1 }).squareRoot()
-      }
       let (one, two, three) = (try #require(whole[1]), try #require(whole[2]), try #require(whole[3]))
-      let apart = [distance(one, two), distance(two, three), distance(one, three)].max() ?? 0
+      let apart = [Self.distance(one, two), Self.distance(two, three), Self.distance(one, three)].max() ?? 0
       var farthest = 0.0
       for point in 0..<points {
         let (same, other) = (try InterruptedRun(options), try InterruptedRun(options))
@@ -91,7 +94,7 @@ extension LaunchedProgramTests {
         #expect(try same.parameters() == whole[ranks], "cut off behind step \(step) of \(ranks) ranks")
         _ = try finish(other, ranks: [ranks, ranks % 3 + 1], killAfter: [step])
         let parameters = try other.parameters()
-        let distances = [distance(parameters, one), distance(parameters, two), distance(parameters, three)]
+        let distances = [one, two, three].map { Self.distance(parameters, $0) }
         farthest = max(farthest, distances.min() ?? 1)
         #expect(distances.max() ?? 1 <= 1e-4 && distances.min() ?? 1 <= 2 * apart, "\(distances); uninterrupted runs: \(apart)")
       }
