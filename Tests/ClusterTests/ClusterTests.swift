@@ -76,6 +76,29 @@ struct ClusterTests {
     for host in PretendCluster.hosts.dropLast() { try PretendCluster.execute("rm", name, on: host) }
   }
 
+  // MARK: Checkpoints
+
+  /// /dev/shm is each host's own: the first host's ranks write all of the state, and what they don't hold comes to them.
+  @Test(arguments: ["none", "optimizer", "node"]) func aRunGoesOnInADirectoryThatHostsDoNotShare(sharding: String) throws {
+    let path = "/dev/shm/run-\(UUID().uuidString)"
+    defer { try? PretendCluster.execute("rm", "-r", path, on: "node1") }
+    let options = "train --batch-size 12 --noise-multiplier 0.05 --accountant rdp --seed 5 --seq-len 32 --data \(PretendCluster.records)"
+    for (steps, ranks, shard) in [(3, 6, sharding), (5, 4, sharding), (6, 3, "auto")] {
+      let outcome = try PretendCluster.run(
+        "dp-mpirun", PretendCluster.words("\(options) --steps \(steps) --shard \(shard) --checkpoint-every 1 --resume --output \(path)"), ranks: ranks)
+      #expect(outcome.status == 0, "\(steps) steps: \(outcome.standardError)")
+    }
+    for host in PretendCluster.hosts.dropFirst() { try PretendCluster.execute("test", "!", "-e", path, on: host) }
+    let directory = try TemporaryDirectory()
+    try PretendCluster.execute("cp", "\(path)/model/model.safetensors", "\(directory.path)/resumed.safetensors", on: "node1")
+    let whole = try MPILauncher(built: "dp-mpirun").run(
+      PretendCluster.words("\(options) --steps 6 --output \(directory.path)/whole"), ranks: nil, environment: ["CI": "1"])
+    #expect(whole.status == 0, "\(whole.standardError)")
+    let (one, other) = try (
+      TensorFile("\(directory.path)/whole/model/model.safetensors").elements(), TensorFile("\(directory.path)/resumed.safetensors").elements())
+    #expect(relativeDistance(one, other) < 1e-4)
+  }
+
   // MARK: Memory
 
   @Test func memoryOverHostsIsOneReport() throws {

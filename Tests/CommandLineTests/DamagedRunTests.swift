@@ -97,6 +97,7 @@ extension LaunchedProgramTests {
       let files = FileManager.default
       for step in try run.checkpointSteps() { try files.moveItem(atPath: "\(fresh.checkpoints)/step-\(step)", toPath: "\(fresh.checkpoints)/.step-\(step)") }
       try files.removeItem(atPath: "\(fresh.checkpoints)/ledger.jsonl")
+      _ = try fresh.directory.file("run/metrics.jsonl", "")
       #expect(try fresh.start(ranks: 2).status == 0)
       #expect(try fresh.lines("metrics.jsonl").count == 12)
       #expect(try fresh.lines("checkpoints/ledger.jsonl").count == 12)
