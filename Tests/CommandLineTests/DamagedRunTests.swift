@@ -7,7 +7,7 @@ extension LaunchedProgramTests {
   /// What lies in a run's directory is not always whole when it goes on.
   @Suite struct DamagedRunTests {
     private static let ghost =
-      "train --data \(Fixture.records) --model \(Fixture.model) --seq-len 16 --batch-size 4 --threads 1 --steps 12 --checkpoint-every 3 --keep-checkpoints 3 "
+      "train --data \(Fixture.records) --model \(Fixture.model) --seq-len 16 --batch-size 4 --threads 1 --steps 40 --checkpoint-every 3 --keep-checkpoints 3 "
       + "--noise-multiplier 1 --accountant rdp --seed 1"
 
     /// A run stopped behind its seventh step or later, with some checkpoints.
@@ -48,7 +48,7 @@ extension LaunchedProgramTests {
           let warning = outcome.standardError.split(separator: "\n").first { $0.contains("the checkpoint is damaged") }
           #expect(warning?.contains("step-\(newest)/") == true, "\(file) \(kind): \(outcome.standardError)")
           #expect(try copy.model() == whole.model(), "with its seed the run draws again what it drew")
-          #expect(try copy.lines("checkpoints/ledger.jsonl").count > 12)
+          #expect(try copy.lines("checkpoints/ledger.jsonl").count > 40)
         }
       }
     }
@@ -83,8 +83,8 @@ extension LaunchedProgramTests {
       try Self.change("\(run.path)/metrics.jsonl") { $0.append(contentsOf: Array("{\"step\":7,\"loss\":1.".utf8)) }
       let step = try #require(run.checkpointSteps().last)
       #expect(try run.start(ranks: 2).status == 0)
-      #expect(try run.lines("checkpoints/ledger.jsonl").count == charges + 1 + 12 - step, "a torn charge counts")
-      #expect(try run.privacy().steps == charges + 1 + 12 - step)
+      #expect(try run.lines("checkpoints/ledger.jsonl").count == charges + 1 + 40 - step, "a torn charge counts")
+      #expect(try run.privacy().steps == charges + 1 + 40 - step)
       for name in ["metrics.jsonl", "checkpoints/ledger.jsonl"] {
         for line in try run.lines(name) { _ = try jsonObject(String(line)) }
       }
@@ -99,14 +99,14 @@ extension LaunchedProgramTests {
       try files.removeItem(atPath: "\(fresh.checkpoints)/ledger.jsonl")
       _ = try fresh.directory.file("run/metrics.jsonl", "")
       #expect(try fresh.start(ranks: 2).status == 0)
-      #expect(try fresh.lines("metrics.jsonl").count == 12)
-      #expect(try fresh.lines("checkpoints/ledger.jsonl").count == 12)
-      #expect(try files.contentsOfDirectory(atPath: fresh.checkpoints).sorted() == ["ledger.jsonl", "report.json", "step-12"])
+      #expect(try fresh.lines("metrics.jsonl").count == 40)
+      #expect(try fresh.lines("checkpoints/ledger.jsonl").count == 40)
+      #expect(try files.contentsOfDirectory(atPath: fresh.checkpoints).sorted() == ["ledger.jsonl", "report.json", "step-40"])
     }
 
     @Test func aSecondRunThatWouldGoOnIsRefused() throws {
-      let run = try InterruptedRun(Self.ghost.replacing("--steps 12", with: "--steps 100000").replacing("--checkpoint-every 3", with: "--checkpoint-seconds 0"))
-      let second = "\"$0\" \(Self.ghost.replacing("--steps 12", with: "--steps 100000")) --resume --output \"$OUT\" 2>second; echo \"second ended with $?\" >>second; "
+      let run = try InterruptedRun(Self.ghost.replacing("--steps 40", with: "--steps 100000").replacing("--checkpoint-every 3", with: "--checkpoint-seconds 0"))
+      let second = "\"$0\" \(Self.ghost.replacing("--steps 40", with: "--steps 100000")) --resume --output \"$OUT\" 2>second; echo \"second ended with $?\" >>second; "
       let outcome = try run.start(afterSteps: 3, do: second + "kill -TERM $job")
       #expect(outcome.status == ExitStatus.checkpointed, "\(outcome.standardError)")
       let said = try String(contentsOfFile: "\(run.directory.path)/second", encoding: .utf8)
@@ -124,21 +124,21 @@ extension LaunchedProgramTests {
       #expect(privacy.epsilon.value <= 3 && privacy.steps == charges)
       #expect(privacy.steps >= report.steps)
       if privacy.steps > report.steps {
-        let short = 12 - report.steps
-        #expect(short == 0 || privacy.warnings.contains { $0.contains("\(short) short of 12") }, "\(privacy.warnings)")
+        let short = 40 - report.steps
+        #expect(short == 0 || privacy.warnings.contains { $0.contains("\(short) short of 40") }, "\(privacy.warnings)")
       }
     }
 
     @Test(arguments: [("--noise-multiplier 1", true), ("--target-epsilon 4", false), ("--noise-multiplier 1 --schedule linear", false)])
     func stepsMayRiseWhereNothingWasMadeForTheirNumber(options: String, isAllowed: Bool) throws {
-      let run = try InterruptedRun(Self.ghost.replacing("--noise-multiplier 1", with: options).replacing("--steps 12 ", with: ""))
+      let run = try InterruptedRun(Self.ghost.replacing("--noise-multiplier 1", with: options).replacing("--steps 40 ", with: ""))
       #expect(try run.start("--resume --steps 6").status == 0)
       let more = try run.start("--resume --steps 9")
       #expect(more.status == (isAllowed ? 0 : ExitStatus.refused), "\(more.standardError)")
       #expect(try run.lines("checkpoints/ledger.jsonl").count == (isAllowed ? 9 : 6))
       #expect(try run.privacy().steps == (isAllowed ? 9 : 6))
       if isAllowed {
-        let whole = try InterruptedRun(Self.ghost.replacing("--steps 12", with: "--steps 9"))
+        let whole = try InterruptedRun(Self.ghost.replacing("--steps 40", with: "--steps 9"))
         #expect(try whole.start().status == 0)
         #expect(try whole.model() == run.model())
       } else {

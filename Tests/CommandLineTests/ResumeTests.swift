@@ -8,9 +8,9 @@ extension LaunchedProgramTests {
   /// Runs that are cut off and go on.
   @Suite struct ResumeTests {
     private static let standard =
-      "train --mode standard --data \(Fixture.records) --model \(Fixture.model) --seq-len 16 --batch-size 4 --threads 1 --steps 60 --checkpoint-every 7"
+      "train --mode standard --data \(Fixture.records) --model \(Fixture.model) --seq-len 16 --batch-size 4 --threads 1 --steps 200 --checkpoint-every 7"
     private static let ghost =
-      "train --data \(Fixture.records) --model \(Fixture.model) --seq-len 16 --batch-size 4 --threads 1 --steps 24 --checkpoint-every 5 "
+      "train --data \(Fixture.records) --model \(Fixture.model) --seq-len 16 --batch-size 4 --threads 1 --steps 80 --checkpoint-every 5 "
       + "--noise-multiplier 1 --accountant rdp"
 
     /// Cut off by KILL at some step, as often as there are numbers, then finished.
@@ -36,9 +36,9 @@ extension LaunchedProgramTests {
       let resumed = try finish(cut, ranks: [ranks], killAfter: killed)
       #expect(try whole.model() == cut.model())
       let reports = try [uninterrupted, resumed].map { try Report.decode($0.standardOutput) }
-      #expect(reports[0].steps == 60 && reports[1].steps == 60)
+      #expect(reports[0].steps == 200 && reports[1].steps == 200)
       #expect(reports[0].lossFirst == reports[1].lossFirst && reports[0].lossLast == reports[1].lossLast, "losses are the whole run's")
-      #expect(try cut.checkpointSteps() == [60], "all but the last are gone when the run is done")
+      #expect(try cut.checkpointSteps() == [200], "all but the last are gone when the run is done")
     }
 
     @Test func frozenParametersOfAPresetGoOn() throws {
@@ -88,7 +88,7 @@ extension LaunchedProgramTests {
       var farthest = 0.0
       for point in 0..<points {
         let (same, other) = (try InterruptedRun(options), try InterruptedRun(options))
-        let step = 1 + point * 50 / max(1, points)
+        let step = 1 + point * 150 / max(1, points)
         let ranks = [2, 3, 1][point % 3]
         _ = try finish(same, ranks: [ranks], killAfter: [step])
         #expect(try same.parameters() == whole[ranks], "cut off behind step \(step) of \(ranks) ranks")
@@ -118,7 +118,7 @@ extension LaunchedProgramTests {
       let ledger = try run.lines("checkpoints/ledger.jsonl").count
       let metrics = try run.lines("metrics.jsonl").count
       let privacy = try run.privacy()
-      #expect(ledger >= metrics && metrics >= 24 && ledger > 24, "\(ledger) charges, \(metrics) steps")
+      #expect(ledger >= metrics && metrics >= 80 && ledger > 80, "\(ledger) charges, \(metrics) steps")
       #expect(privacy.steps == ledger)
       let phase = try DPSGDPhase(samplingRate: 4.0 / 43, noiseMultiplier: 1, steps: ledger)
       let epsilon = try Accounting.epsilon(of: [phase], delta: 1.0 / 430, accountant: .rdp).upper
@@ -130,11 +130,11 @@ extension LaunchedProgramTests {
     @Test func whileItRunsTheStatementIsAnUpperBound() throws {
       let run = try InterruptedRun(Self.ghost)
       _ = try run.start(afterSteps: 7, do: InterruptedRun.kill)
-      #expect(try run.privacy().steps == 24)
+      #expect(try run.privacy().steps == 80)
       let charged = try run.lines("checkpoints/ledger.jsonl").count
       let step = try #require(run.checkpointSteps().last)
       _ = try run.start(afterSteps: 1, do: InterruptedRun.kill)
-      #expect(try run.privacy().steps == charged + 24 - step, "what was lost, and what is still to come")
+      #expect(try run.privacy().steps == charged + 80 - step, "what was lost, and what is still to come")
     }
 
     /// A fresh key: two that go on from one checkpoint draw other batches and other noise.
@@ -181,7 +181,7 @@ extension LaunchedProgramTests {
         ("--optimizer adamw", "--optimizer sgd", ["not given"]), ("--trainable all", "--trainable bias", ["--trainable", "all", "bias"]),
         ("--seq-len 16", "--seq-len 15", ["--seq-len", "SHA-256"]), ("--accountant rdp", "--accountant pld", ["--accountant", "rdp", "pld"]),
         ("--model \(Fixture.model)", "--model tiny", ["--model", "tiny"]), ("--data \(Fixture.records)", "--data \(others)", ["--data"]),
-        ("--steps 24", "--steps 23", ["--steps", "24", "23"]), ("--trainable all", "--seed 5", ["--seed", "none", "5"]),
+        ("--steps 80", "--steps 79", ["--steps", "80", "79"]), ("--trainable all", "--seed 5", ["--seed", "none", "5"]),
         ("--trainable all", "--dataset-size 50", ["--dataset-size", "43", "50"]), ("--trainable all", "--spent 0.1:1:5", ["spent", "0.1:1.0:5"]),
       ]
       for change in changes {

@@ -46,7 +46,7 @@ package struct CheckpointDirectory {
     let directory = path(ofStep: step)
     let bytes: [UInt8]
     do { bytes = try FileBytes.read("\(directory)/\(CheckpointManifest.fileName)") } catch {
-      throw CheckpointDamage(file: CheckpointManifest.fileName, reason: error.oneLine)
+      throw CheckpointDamage(file: CheckpointManifest.fileName, reason: error.reason)
     }
     let manifest = try CheckpointManifest(fileBytes: bytes)
     guard manifest.step == step else {
@@ -60,7 +60,7 @@ package struct CheckpointDirectory {
           hash.update(bufferPointer: $0)
           count += $0.count
         }
-      } catch { throw CheckpointDamage(file: file.name, reason: error.oneLine) }
+      } catch { throw CheckpointDamage(file: file.name, reason: error.reason) }
       guard count == file.bytes else { throw CheckpointDamage(file: file.name, reason: "it has \(count) bytes and had \(file.bytes)") }
       guard hash.finalize().hexadecimal == file.sha256 else {
         throw CheckpointDamage(file: file.name, reason: "its SHA-256 is not the one that was written")

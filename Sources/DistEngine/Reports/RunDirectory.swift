@@ -48,8 +48,15 @@ package final class RunDirectory {
   /// Where the run that it holds goes on; nil where none was charged for anything.
   func resumption(say: (String) -> Void) throws -> Resumption? {
     let found = try Resumption(checkpoints, ledger: ledger, say: say)
-    if found == nil, FileManager.default.fileExists(atPath: model) { throw CheckpointError.none(path: path) }
+    // The first checkpoint is there before the first step: where steps were made it was taken away, and with it their charges.
+    if found == nil, FileManager.default.fileExists(atPath: model) || hasSteps { throw CheckpointError.none(path: path) }
     return found
+  }
+
+  /// Whether the metrics tell of a step.
+  private var hasSteps: Bool {
+    var own = stat()
+    return stat("\(path)/metrics.jsonl", &own) == 0 && own.st_size > 0
   }
 
   /// The report of a run that is done; nil for one that isn't.

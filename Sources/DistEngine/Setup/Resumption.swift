@@ -14,7 +14,7 @@ struct Resumption: Codable, Sendable {
   /// - Returns: nil where there is neither a checkpoint nor a charge: the run starts.
   init?(_ checkpoints: CheckpointDirectory, ledger: String, say: (String) -> Void) throws {
     let found = try checkpoints.newestWhole { step, damage in
-      say("\(checkpoints.path(ofStep: step))/\(damage): the checkpoint is damaged, and the one before it is taken")
+      say("\(checkpoints.path(ofStep: step))/\(damage): the checkpoint is damaged, and one before it is looked for")
     }
     let charges = try DurableLog.lineCountWithTorn(at: ledger)
     guard let manifest = found else {
