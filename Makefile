@@ -6,7 +6,7 @@ export OMPI_ALLOW_RUN_AS_ROOT := 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
 RANKS := 4
 
-.PHONY: all setup build run test cluster-test bench format clean
+.PHONY: all setup build run test cluster-test fault-campaign bench format clean
 
 all: build
 
@@ -32,6 +32,10 @@ test: setup
 cluster-test: setup
 	$(BUILD) --build-tests
 	scripts/cluster-test
+
+# The long form of what `make test` does with 40: half of the runs are on three pretend hosts, for which it needs root. An hour.
+fault-campaign: build
+	$(BIN)/FaultCampaign --faults 1000 --hosts 3
 
 # Short settings, to see that all of it runs: the figures' own settings stand in Benchmarks/README.md, and so does what is left out here (the
 # peers, whose packages have to be installed).

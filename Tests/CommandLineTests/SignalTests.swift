@@ -69,8 +69,8 @@ extension LaunchedProgramTests {
     /// Even where another rank is stuck and the step never ends.
     @Test func aSecondInterruptEndsItAtOnce() throws {
       let directory = try TemporaryDirectory()
-      let script = "set -- $(cat ids); kill -STOP $2; sleep 0.5; kill -INT $1; sleep 1; kill -0 $1 && echo waits >waits; kill -INT $1; sleep 1; cp statuses early; kill -9 $2; "
-      let outcome = try Program.shell(Self.start(ranks: 2).replacing("\"$0\" 2>errors", with: "\"$0\" 2>errors") + "run() { \(script) }; run; " + Self.end, in: directory)
+      let script = "set -- $(cat ids); kill -STOP $2; sleep 0.5; kill -INT $1; sleep 1; kill -0 $1 && echo waits >waits; kill -INT $1; for try in $(seq 300); do [ -s statuses ] && break; sleep 0.1; done; cp statuses early; kill -9 $2; "
+      let outcome = try Program.shell(Self.start(ranks: 2) + "run() { \(script) }; run; " + Self.end, in: directory)
       #expect(outcome.status == 0, "\(outcome.status): \(outcome.standardError)")
       #expect(FileManager.default.fileExists(atPath: "\(directory.path)/waits"), "the first interrupt lets the step go on")
       #expect(try Self.lines("early", in: directory) == ["130"])
@@ -82,9 +82,8 @@ extension LaunchedProgramTests {
     @Test(arguments: ["TERM", "INT", "USR1", "USR2"])
     func withoutADirectoryASignalEndsTheRun(signal: String) throws {
       let directory = try TemporaryDirectory()
-      let options = Self.options.replacing("--log-every 1000000", with: "--log-every 1").replacing("--steps 1000000", with: "--steps 20000")
       let script =
-        "set -m; \"$0\" \(options) 2>errors & job=$!; for try in $(seq 300); do grep -q 'step 1:' errors && break; sleep 0.1; done; "
+        "set -m; \"$0\" \(Program.standardRun) --steps 10000000 --log-every 1 2>errors & job=$!; for try in $(seq 300); do grep -q 'step 1:' errors && break; sleep 0.1; done; "
         + "kill -\(signal) $job; wait $job; exit $?"
       let outcome = try Program.shell(script, in: directory)
       let numbers: [String: Int32] = ["TERM": SIGTERM, "INT": SIGINT, "USR1": SIGUSR1, "USR2": SIGUSR2]

@@ -62,7 +62,7 @@ struct Attempt {
     let isEarly = Trail(of: run).metricsLines == before.metricsLines
     switch fault {
     case .fullDisk: fillDisk()
-    case .cable: try place.setCable(ofHost: dice.pick(start.hosts ?? [1]), isIn: false)
+    case .cable: try place.takeCableOut(ofHost: dice.pick(start.hosts ?? [1]))
     default:
       guard let signal = fault.signal else { break }
       if fault.hitsLauncher { kill(child.identifier, signal) }
@@ -99,7 +99,7 @@ struct Attempt {
         if checkpoints > number { return pause(rest, child) }
       case .model(let rest): if FileManager.default.fileExists(atPath: run.path("model")) { return pause(rest, child) }
       }
-      usleep(300)
+      usleep(500)
     }
     return false
   }
@@ -142,7 +142,7 @@ struct Attempt {
   private func repair() throws {
     switch fault {
     case .fullDisk: if let disk = place.smallDisk { unlink(disk + "/filler") }
-    case .cable: for host in start.hosts ?? [] { try place.setCable(ofHost: host, isIn: true) }
+    case .cable: try place.putCablesIn()
     default: break
     }
   }

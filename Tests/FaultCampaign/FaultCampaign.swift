@@ -17,6 +17,7 @@ import Foundation
     let place = try Place(program: URL(filePath: own).deletingLastPathComponent().appending(path: "dp-mpirun").path(percentEncoded: false), hosts: hosts)
     defer { place.remove() }
     if place.smallDisk == nil { say("no mounts are allowed here: without full disks and without a look at /dev/shm") }
+    for number in [SIGTERM, SIGINT] { signal(number) { _ in isAskedToEnd = true } }
     var campaign = Campaign(place: place, dice: Dice(seed: seed), keep: keep, isVerbose: verbose)
     let start = ContinuousClock.now
     try campaign.run(faults: faults)
@@ -39,7 +40,7 @@ struct Campaign {
   }
 
   mutating func run(faults: Int) throws {
-    while table.faults < faults {
+    while table.faults < faults, !isAskedToEnd {
       runs += 1
       let run = Run(runs, in: place, by: &dice)
       try goThrough(run, faults: faults)
@@ -53,7 +54,7 @@ struct Campaign {
   private mutating func goThrough(_ run: Run, faults: Int) throws {
     var (hits, before): (Int, Fault?) = (0, nil)
     while true {
-      let fault = hits < Self.most && table.faults < faults ? drawFault(for: run) : nil
+      let fault = hits < Self.most && table.faults < faults && !isAskedToEnd ? drawFault(for: run) : nil
       let start = run.start(for: fault, in: place, by: &dice)
       let moment = Moment(by: &dice)
       let outcome = try Attempt(run: run, start: start, fault: fault, moment: moment, place: place).make(by: &dice)
@@ -134,6 +135,9 @@ struct Table {
     }
   }
 }
+
+/// By TERM or INT: the run that is under way is brought to its end, and the table is printed. Written by a signal's handler alone.
+nonisolated(unsafe) private var isAskedToEnd = false
 
 /// A line at once, whoever reads it.
 func say(_ line: String) { FileHandle.standardOutput.write(Data((line + "\n").utf8)) }

@@ -74,8 +74,14 @@ final class Place {
       + ["--oversubscribe", "--map-by", "node", "--host", hosts.map { "node\($0):4" }.joined(separator: ","), "-np", "\(ranks)"]
   }
 
-  func setCable(ofHost host: Int, isIn: Bool) throws {
-    try run(["ip", "-n", "dpm-\(cluster)-switch", "link", "set", "node\(host)", isIn ? "up" : "down"])
+  func takeCableOut(ofHost host: Int) throws { try run(["ip", "-n", "dpm-\(cluster)-switch", "link", "set", "node\(host)", "down"]) }
+
+  /// Joins all hosts again, and waits until they reach one another.
+  func putCablesIn() throws {
+    for host in 1...hosts { try run(["ip", "-n", "dpm-\(cluster)-switch", "link", "set", "node\(host)", "up"]) }
+    // Nobody listens there: being refused is an answer.
+    let look = "for try in $(seq 50); do timeout 1 bash -c \"</dev/tcp/$0/1\" 2>&1 | grep -q refused && exit 0; sleep 0.1; done; exit 1"
+    for host in 1...hosts { try run([Self.script, "exec", "node1", "bash", "-c", look, "node\(host)"]) }
   }
 
   /// Names in the shared memory of this machine or its hosts; they are removed. Empty where others use it, too.

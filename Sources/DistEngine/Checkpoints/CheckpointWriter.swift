@@ -25,16 +25,16 @@ package struct CheckpointWriter {
   package func write(
     _ state: CheckpointState, step: Int, in directory: CheckpointDirectory?, manifest: ([CheckpointManifest.File]) throws -> CheckpointManifest
   ) throws {
-    let aside = try communicator.agree("checkpoint") {
-      guard let directory else { return "" }
-      try directory.clearAside()
-      try AtomicFile.makeDirectory(directory.path, permissions: 0o700)
-      let aside = directory.pathAside(ofStep: step)
-      try AtomicFile.makeDirectory(aside, permissions: 0o700)
-      return aside
-    }
-    let path = String(decoding: try communicator.broadcast(bytes: Array(aside.utf8)), as: UTF8.self)
     do {
+      let aside = try communicator.agree("checkpoint") {
+        guard let directory else { return "" }
+        try directory.clearAside()
+        try AtomicFile.makeDirectory(directory.path, permissions: 0o700)
+        let aside = directory.pathAside(ofStep: step)
+        try AtomicFile.makeDirectory(aside, permissions: 0o700)
+        return aside
+      }
+      let path = String(decoding: try communicator.broadcast(bytes: Array(aside.utf8)), as: UTF8.self)
       let own = try communicator.agree("checkpoint") { try writeOwn(state, in: path) }
       let others = try writeRemote(state, in: path)
       let files = try communicator.allgather(bytes: Array(try JSONEncoder().encode(own)))
