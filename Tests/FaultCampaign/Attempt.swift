@@ -17,7 +17,7 @@ struct Attempt {
     let errors: String
   }
 
-  /// Seconds for what should take two: the machine may be busy with other things.
+  /// Seconds without a sign of life. A machine that is busy with other things makes a run slow, not still.
   private static let patience = 150.0
   /// From a fault that ends a run to its end, and from there to that of its last process, beyond time-outs.
   private static let bound = 45.0
@@ -30,7 +30,7 @@ struct Attempt {
     let wasEarly: Bool?
     if let fault { wasEarly = try hit(fault, child, before, &dice) } else { wasEarly = nil }
     let hitAt = ContinuousClock.now
-    if !child.wait(until: begin + .seconds(Self.patience)) { failures.append("hangs: not at its end after \(Self.patience) s") }
+    if !waitWhileAlive(child) { failures.append("hangs: nothing new for \(Self.patience) s, \((ContinuousClock.now - begin).components.seconds) s after its start") }
     if wasEarly != nil, fault == .stopRank, start.ranks > 1, ContinuousClock.now - hitAt > .seconds(Double(start.timeout) + 12 + Self.bound) {
       failures.append("ended \(ContinuousClock.now - hitAt) after the STOP, with a time-out of \(start.timeout) s")
     }
@@ -86,7 +86,7 @@ struct Attempt {
     let begin = ContinuousClock.now
     // One that a start before has left under way is none of this one's.
     var (checkpoints, wasUnderWay) = (0, isCheckpointUnderWay)
-    while !child.hasEnded, ContinuousClock.now - begin < .seconds(Self.patience) {
+    while !child.hasEnded, ContinuousClock.now - begin < .seconds(4 * Self.patience) {
       switch moment {
       case .milliseconds(let count): if ContinuousClock.now - begin >= .milliseconds(count) { return true }
       case .steps(let count, let rest):
@@ -102,6 +102,24 @@ struct Attempt {
       usleep(500)
     }
     return false
+  }
+
+  /// - Returns: whether the run ended; false where it has done nothing for so long that it won't.
+  private func waitWhileAlive(_ child: Child) -> Bool {
+    var (signs, since) = (signsOfLife(child), ContinuousClock.now)
+    while !child.wait(until: .now + .milliseconds(200)) {
+      let now = signsOfLife(child)
+      if now != signs { (signs, since) = (now, .now) }
+      if ContinuousClock.now - since > .seconds(Self.patience) { return false }
+    }
+    return true
+  }
+
+  private func signsOfLife(_ child: Child) -> [Int] {
+    [run.path("metrics.jsonl"), run.path("checkpoints/ledger.jsonl"), child.errors].map { path in
+      var status = stat()
+      return stat(path, &status) == 0 ? Int(status.st_size) : 0
+    }
   }
 
   private var isCheckpointUnderWay: Bool {

@@ -3,7 +3,9 @@ import Foundation
 /// A process that the campaign started, with its output in files. What it starts in turn is found by what stands in its command line.
 final class Child {
   let identifier: pid_t
-  private let output, errors: String
+  private let output: String
+  /// Of the file with its standard error.
+  let errors: String
   private(set) var status: Int32?
 
   /// - Parameters:

@@ -57,6 +57,9 @@ public struct StoppedOnRequest: UserError, Equatable {
 
 /// What a step is followed by, agreed over ranks.
 struct StepRequests {
+  /// What this rank is asked for. It is looked at when all else of the step is done: a signal that comes during a step waits for no other.
+  var own: () -> (stops: Bool, checkpoints: Bool)
+  /// What any rank is asked for: known behind the step.
   var stops = false
   var checkpoints = false
 }

@@ -73,11 +73,11 @@ extension Trainer {
   }
 
   /// What this rank is asked for by signals, and on rank 0 by the clock.
-  func ownRequests() -> StepRequests {
-    guard checkpointWriter != nil else { return StepRequests() }
+  func ownRequests() -> (stops: Bool, checkpoints: Bool) {
+    guard checkpointWriter != nil else { return (false, false) }
     let interval = setup.configuration.checkpointSeconds
     let isDue = environment.world.rank == 0 && interval > 0 && ContinuousClock.now - lastCheckpoint >= .seconds(interval)
-    return StepRequests(stops: signals?.asksToStop ?? false, checkpoints: signals?.takeCheckpoint() ?? false || isDue)
+    return (stops: signals?.asksToStop ?? false, checkpoints: signals?.takeCheckpoint() ?? false || isDue)
   }
 
   /// Ends a run that was asked to stop, when its checkpoint is there. Collective.

@@ -122,7 +122,7 @@ public final class Trainer {
     let epsilons = try loggedEpsilons()
     for index in setup.firstStep..<setup.lastStep {
       environment.step = index
-      var requests = ownRequests()
+      var requests = StepRequests(own: ownRequests)
       let report = try step.run(index, requests: &requests)
       try record(report, epsilon: epsilons[index + 1])
       // Parameters can be finite and too large to compute with. A private run goes on: when it stops must not depend on its records.

@@ -23,7 +23,7 @@ struct TrainingStep: ~Copyable {
   /// B: the sum is divided by it, never by the number drawn.
   let expectedBatchSize: Int
 
-  /// - Parameter requests: what this rank was asked for; on return, what any rank was.
+  /// - Parameter requests: on return, what any rank is asked for.
   mutating func run(_ step: Int, requests: inout StepRequests) throws -> StepReport {
     var clock = StepClock(communicator.activity)
     try charge(step)
@@ -107,10 +107,11 @@ struct BatchSampler {
 extension ModelReplica.Totals {
   /// Adds up over ranks. Requests travel along: a collective of their own would cost each step as much as this one.
   mutating func reduce(over communicator: Communicator, requests: inout StepRequests) throws {
+    let own = requests.own()
     var values: [Double] = [
       Double(units), Double(targets), lossSum, Double(finiteLosses), Double(clipping.units),
       Double(clipping.clipped), Double(clipping.nonFinite), clipping.normSum, Double(microbatches),
-      requests.stops ? 1 : 0, requests.checkpoints ? 1 : 0,
+      own.stops ? 1 : 0, own.checkpoints ? 1 : 0,
     ]
     try communicator.allreduceSum(&values)
     units = Int(values[0])
@@ -122,6 +123,6 @@ extension ModelReplica.Totals {
     clipping.nonFinite = Int(values[6])
     clipping.normSum = values[7]
     microbatches = Int(values[8])
-    requests = StepRequests(stops: values[9] > 0, checkpoints: values[10] > 0)
+    (requests.stops, requests.checkpoints) = (values[9] > 0, values[10] > 0)
   }
 }
