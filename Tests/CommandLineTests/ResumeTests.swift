@@ -72,11 +72,13 @@ extension LaunchedProgramTests {
       return (difference / one.reduce(0) { $0 + $1 * $1 }).squareRoot()
     }
 
-    /// Cut off at many points and finished on the same ranks, the same bits; on others, no farther than uninterrupted runs are from each other.
-    /// `DP_MPIRUN_RESUME_POINTS` says at how many (default 2).
-    @Test func whereverItIsCutOff() throws {
+    /// Cut off at many points and finished on the same ranks, the same bits; on others, no farther than uninterrupted runs are from each other, and
+    /// closer than 1e-4. With AdamW rounding alone takes uninterrupted runs on other ranks farther apart than that in so many steps: a gradient near 0
+    /// makes a whole step in one direction or the other. `DP_MPIRUN_RESUME_POINTS` says at how many points (default 2).
+    @Test(arguments: [("--optimizer sgd --momentum 0.9 --learning-rate 0.05", 1e-4), ("--optimizer adamw --learning-rate 0.001", 1e-3)])
+    func whereverItIsCutOff(optimizer: String, most: Double) throws {
       let points = ProcessInfo.processInfo.environment["DP_MPIRUN_RESUME_POINTS"].flatMap(Int.init) ?? 2
-      let options = "\(Self.standard) --seed 17"
+      let options = "\(Self.standard) --seed 17 \(optimizer)"
       var whole: [Int: [Double]] = [:]
       for ranks in [1, 2, 3] {
         let run = try InterruptedRun(options)
@@ -96,9 +98,9 @@ extension LaunchedProgramTests {
         let parameters = try other.parameters()
         let distances = [one, two, three].map { Self.distance(parameters, $0) }
         farthest = max(farthest, distances.min() ?? 1)
-        #expect(distances.max() ?? 1 <= 1e-4 && distances.min() ?? 1 <= 2 * apart, "\(distances); uninterrupted runs: \(apart)")
+        #expect(distances.max() ?? 1 <= most && distances.min() ?? 1 <= 2 * apart, "\(distances); uninterrupted runs: \(apart)")
       }
-      print("cut off at \(points) points: at most \(farthest) from an uninterrupted run; those are \(apart) from each other")
+      print("\(optimizer), cut off at \(points) points: at most \(farthest) from an uninterrupted run; those are \(apart) from each other")
     }
 
     @Test func aPrivateRunWithASeedDrawsTheSameBatchesAndNoise() throws {
