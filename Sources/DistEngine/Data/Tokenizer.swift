@@ -42,19 +42,6 @@ extension Tokenizer {
     return ids.count
   }
 
-  /// Appends a record's sequence: the id that begins texts, the text's ids, the id that ends them, cut to `longestSequence` + 1 ids.
-  ///
-  /// - Parameter longestSequence: T, at least 1. A sequence always has 2 ids or more, so that every record has a target.
-  public func encodeRecord(_ text: ArraySlice<UInt8>, longestSequence: Int, into ids: inout [Int32]) {
-    precondition(longestSequence >= 1, "sequences of \(longestSequence) ids")
-    let start = ids.count
-    ids.append(beginOfText ?? endOfText)
-    encode(text, limit: longestSequence, into: &ids)
-    ids.append(endOfText)
-    let targets = ids.count - start - 1
-    if targets > longestSequence { ids.removeLast(targets - longestSequence) }
-  }
-
   public func specialTokenCount(ofPair isPair: Bool) -> Int { isPair ? 3 : 2 }
 
   /// Without a post-processor: the id that begins texts, a text, the id that ends them, and a second text with another such id behind it. All of type 0.
