@@ -59,8 +59,9 @@ extension Tokenizer {
       #expect(ids.allSatisfy { (0..<tokenizer.vocabularySize).contains(Int($0)) })
       #expect(tokenizer.count(of: Array(line.text.utf8)[...]) == ids.count)
       #expect(tokenizer.classified(line.text).ids == line.withSpecial, "\(line.text.debugDescription)")
-      // By bytes: strings that differ in how characters are composed are equal.
-      #expect(tokenizer.decode(line.ids) == Array(line.decoded.utf8), "\(line.text.debugDescription)")
+      // By bytes: strings that differ in how characters are composed are equal. Theirs has U+FFFD for bytes that are no text.
+      let decoded = String(decoding: tokenizer.decode(line.ids), as: UTF8.self)
+      #expect(Array(decoded.utf8) == Array(line.decoded.utf8), "\(line.text.debugDescription)")
       for limit in [0, 1, ids.count / 2, ids.count + 1] {
         let some = tokenizer.ids(line.text.utf8, limit: limit)
         #expect(some.prefix(limit) == ids.prefix(limit) && some.count >= min(limit, ids.count), "\(line.text.debugDescription) to \(limit)")

@@ -49,7 +49,7 @@ import Testing
     (#"{"type":"Replace","pattern":{"String":""},"content":"b"}"#, "pattern.String"),
     (#"{"type":"Sequence","normalizers":[{"type":"NFC"},{"type":"NFX"}]}"#, #"normalizers[1].type "NFX""#),
     (#"{"type":"Replace","pattern":{"String":"a"},"content":"\#(String(repeating: "b", count: 100))"}"#, "64 times"),
-    (#"{"type":"Prepend"}"#, "prepend is missing"), (#"{"type":"BertNormalizer","clean_text":1}"#, "clean_text is 1"), ("[]", "an object"),
+    (#"{"type":"Prepend"}"#, "prepend is missing"), (#"{"type":"BertNormalizer","lowercase":true,"clean_text":1}"#, "clean_text is 1"), ("[]", "an object"),
   ])
   func normalizers(value: String, said: String) { expectRefusal("normalizer", value, ["normalizer", said]) }
 
