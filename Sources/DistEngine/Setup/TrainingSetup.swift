@@ -181,23 +181,12 @@ package struct TrainingSetup {
     if let length = configuration.sequenceLength, length > model.positions {
       throw TrainingError.sequenceLongerThanModel(length: length, positions: model.positions)
     }
-<<<<<<< HEAD
     if let length = configuration.sequenceLength, let window = model.slidingWindow, length > window {
       throw TrainingError.sequenceLongerThanWindow(length: length, window: window)
     }
-    let corpus = try Corpus(
-      data: configuration.data, evaluation: configuration.evaluationData, textField: configuration.textField, unitField: configuration.unitField)
-    let longest = configuration.sequenceLength ?? model.defaultSequence
-    for (records, file) in [(corpus.training, configuration.data), (corpus.heldOut, configuration.evaluationData ?? configuration.data)] {
-      guard let records else { continue }
-      let bytes = TokenizedDataset.idCount(records, tokenizer: tokenizer, longestSequence: longest) * MemoryLayout<Int32>.size
-      try MemoryRoom.check(bytes, for: file)
-    }
-=======
     let corpus = try Corpus(data: configuration.data, evaluation: configuration.evaluationData, fields: configuration.recordFields())
->>>>>>> 09e436132d1014e42f59012c50f4965e99fb2118
     look(corpus.training)
-    let longest = configuration.sequenceLength ?? model.positions
+    let longest = configuration.sequenceLength ?? model.defaultSequence
     let format = configuration.labelField == nil ? SequenceFormat.language(tokenizer) : .classification
     func sequences(_ records: RecordStore, _ files: [String]) throws -> TokenizedDataset {
       let dataset = TokenizedDataset(records, tokenizer: tokenizer, format: format, longestSequence: longest)
