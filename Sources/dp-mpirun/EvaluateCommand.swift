@@ -17,7 +17,7 @@ struct EvaluateCommand: ParsableCommand {
   @Option(help: "The field of what the text completes: the loss is the text's alone.")
   var promptField: String?
 
-  @Option(help: ArgumentHelp(TokenizerKind.help, valueName: "auto|bytes"))
+  @Option(help: ArgumentHelp(TokenizerKind.help, valueName: "auto|bytes|file"))
   var tokenizer = AutomaticOr<TokenizerKind>.auto
 
   @Option(help: "T: longer records are cut to T targets (default: what the records need, at most the model's positions, and 1024).")

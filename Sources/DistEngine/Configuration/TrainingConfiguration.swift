@@ -44,7 +44,7 @@ public struct TrainingConfiguration: Sendable {
   public var labelField: String?
   /// The labels that there are; nil takes the model's own.
   public var labels: [String]?
-  /// nil: that of a model directory, which has to be bytes; bytes for a preset.
+  /// nil: that of a model directory; bytes for a preset.
   public var tokenizer: TokenizerKind?
   /// T; nil takes what the records need, at most the model's positions.
   public var sequenceLength: Int?
@@ -100,6 +100,8 @@ public enum TrainingError: UserError, Equatable {
   case noWeights(preset: String)
   /// A model directory has a tokenizer of its own, which can't be used here.
   case foreignTokenizer(file: String)
+  /// A model directory has none, and wasn't trained on bytes.
+  case noTokenizer(directory: String)
   /// Bytes that the smallest plan needs.
   case overBudget(needed: Int, budget: MemoryBudget)
   /// A node has not what the ranks on it need: which, and what would fit.
@@ -144,7 +146,10 @@ public enum TrainingError: UserError, Equatable {
       "--model \(preset) is a preset, which has no weights: name a model directory"
         + (ModelPreset.isAlsoDirectory(preset) ? " (./\(preset) is the one that lies here)" : "")
     case .foreignTokenizer(let file):
-      "\(file): the model's ids are those of this tokenizer, which is not read here: --tokenizer bytes makes ids of bytes all the same"
+      "\(file): the model's ids are those of this tokenizer, which is not read here: --tokenizer names a tokenizer.json "
+        + "with the same ids; --tokenizer bytes makes ids of bytes all the same"
+    case .noTokenizer(let directory):
+      "\(directory): holds no tokenizer.json, and its config.json doesn't end texts with 256, as models of bytes do: --tokenizer names one, or is bytes"
     case .overBudget(let needed, let budget):
       "--memory-budget \(budget): a rank's buffers need \((needed - 1) / MemoryMeter.megabyte + 1)MB at least: allow that many, or lower --microbatch or --seq-len"
     case .notEnoughMemory(let what): "the run \(what)"

@@ -119,8 +119,7 @@ package struct TrainingSetup {
         throw TrainingError.conflictingOptions("--eval-data \(evaluation) is a training file: records that training has seen measure nothing")
       }
       let source = try ModelSource.resolve(configuration.model, tokenizer: configuration.tokenizer)
-      // The records that the model learns begin and end with the tokenizer's id, whatever stood around those it knows.
-      model = source.configuration.delimitingTexts(by: Int(source.tokenizer.endOfText))
+      model = source.trainedConfiguration
       tokenizer = source.tokenizer
       guard model.parameterTable(trainable: configuration.trainable).trained.totalCount > 0 else {
         throw TrainingError.conflictingOptions("--trainable \(configuration.trainable.rawValue): the model has no such parameter, so nothing would be trained")

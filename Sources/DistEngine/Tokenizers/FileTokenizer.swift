@@ -1,5 +1,3 @@
-import Crypto
-
 /// A tokenizer out of a `tokenizer.json`, which gives the ids that Hugging Face's `tokenizers` gives.
 ///
 /// A text that isn't valid UTF-8 is read with U+FFFD in the place of what is none, as Python does with `errors="replace"`. Fixed padding or truncation that
@@ -36,6 +34,8 @@ public struct FileTokenizer: Tokenizer {
   public private(set) var endOfText: Int32
   /// SHA-256 of the file, in hexadecimal.
   package let digest: String
+  /// The file as it was read, and those beside it that belong to it: what a model directory holds of its tokenizer.
+  package internal(set) var files: [(name: String, bytes: [UInt8])] = []
   private let parts: Parts
   /// Found in the text itself, and in the normalised text.
   private let written, normalized: AddedTokens

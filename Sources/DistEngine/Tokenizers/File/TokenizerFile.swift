@@ -1,16 +1,32 @@
 import Crypto
+import Foundation
 
 /// Reads `tokenizer.json` as `tokenizers` writes it, versions before 1 too, which named no model.
 package enum TokenizerFile {
   /// The steps of a sequence, and sequences in it, are one list.
   static let mostSteps = 64
 
+  package static let name = "tokenizer.json"
+  /// What may lie beside it and is of no meaning here.
+  private static let companions = ["tokenizer_config.json", "special_tokens_map.json"]
+
+  /// - Parameter path: of the file, or of a directory that holds it.
   /// - Throws: ``TokenizerError`` for what isn't such a file and what isn't read here, ``FileError``.
   package static func read(_ path: String) throws -> FileTokenizer {
-    let bytes = try FileBytes.read(path)
-    return try parse(bytes, path: path)
+    var isDirectory: ObjCBool = false
+    let isThere = FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory)
+    let file = isThere && isDirectory.boolValue ? "\(path)/\(name)" : path
+    let bytes = try FileBytes.read(file)
+    var tokenizer = try parse(bytes, path: file)
+    tokenizer.files = [(name, bytes)]
+    let directory = URL(filePath: file).deletingLastPathComponent().path(percentEncoded: false)
+    for companion in companions where FileManager.default.fileExists(atPath: "\(directory)/\(companion)") {
+      tokenizer.files.append((companion, try FileBytes.read("\(directory)/\(companion)")))
+    }
+    return tokenizer
   }
 
+  /// - Parameter path: what refusals call it.
   package static func parse(_ bytes: [UInt8], path: String) throws(TokenizerError) -> FileTokenizer {
     let file: (value: JSONValue, members: [(key: String, value: JSONValue)])
     do { file = try JSONScanner.parse(file: bytes, listing: ["model", "vocab"]) } catch {
