@@ -18,7 +18,8 @@ package struct ModelSource: Sendable {
       let note = "--model \(name) is the preset, with new parameters; the directory of that name is ./\(name)"
       try check(tokenizer, fits: preset.configuration)
       return ModelSource(
-        configuration: preset.configuration, directory: nil, tokenizer: tokenizer, notes: ModelPreset.isAlsoDirectory(name) ? [note] : [])
+        configuration: preset.configuration, directory: nil, tokenizer: tokenizer,
+        notes: ModelPreset.isAlsoDirectory(name) ? [note] : [])
     }
     guard FileManager.default.fileExists(atPath: name) else { throw ModelConfigurationError.unknownPreset(name: name) }
     let description = try ModelFile.readConfiguration(directory: name)
@@ -59,8 +60,8 @@ package struct ModelSource: Sendable {
     return file.framing(begin: configuration.bosTokenID.map(Int32.init), end: Int32(end))
   }
 
-  /// The model as it is written once it is trained: a language model's texts begin and end with the ids that stand around the records, whatever
-  /// stood around those it knew.
+  /// The model as it is written once it is trained: a language model's texts begin and end with the ids that stand around the records,
+  /// whatever stood around those it knew.
   package var trainedConfiguration: ModelConfiguration {
     let (begin, end) = (tokenizer.beginOfText.map { Int($0) }, Int(tokenizer.endOfText))
     let isKept = configuration.isEncoder && tokenizer is FileTokenizer
