@@ -72,7 +72,7 @@ extension Generation {
     let (tokenizer, model) = (source.tokenizer, source.configuration)
     var ids = tokenizer.beginOfText.map { [$0] } ?? []
     let bytes = Array(prompt.utf8)
-    tokenizer.encode(bytes[...], limit: bytes.count, into: &ids)
+    tokenizer.encode(bytes[...], limit: .max, into: &ids)
     // Where nothing begins a text, the end of another comes before it.
     if ids.isEmpty { ids = [tokenizer.endOfText] }
     let threads = min(ProcessorAffinity.affordableCores.count, PerformanceOptions.mostThreads)
@@ -84,7 +84,8 @@ extension Generation {
     var generation = Generation(
       temperature: temperature, topK: topK, key: seed.map { RandomKey(seed: $0) } ?? RandomKey())
     return replica.team.use {
-      tokenizer.decode(generation.continuation(of: ids, count: count, ends: ends, replica: replica))
+      // Behind the prompt, so that a word keeps the space in front of it; a scalar that the last ids only begin is left out.
+      tokenizer.wholeText(of: generation.continuation(of: ids, count: count, ends: ends, replica: replica), after: ids.suffix(16))
     }
   }
 

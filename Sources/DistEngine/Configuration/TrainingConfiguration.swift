@@ -100,6 +100,8 @@ public enum TrainingError: UserError, Equatable {
   case noWeights(preset: String)
   /// A model directory has a tokenizer of its own, which can't be used here.
   case foreignTokenizer(file: String)
+  /// Neither tokenizer nor model say what ends texts.
+  case noEndOfText(tokenizer: String)
   /// A model directory has none, and wasn't trained on bytes.
   case noTokenizer(directory: String)
   /// Bytes that the smallest plan needs.
@@ -148,6 +150,8 @@ public enum TrainingError: UserError, Equatable {
     case .foreignTokenizer(let file):
       "\(file): the model's ids are those of this tokenizer, which is not read here: --tokenizer names a tokenizer.json "
         + "with the same ids; --tokenizer bytes makes ids of bytes all the same"
+    case .noEndOfText(let tokenizer):
+      "\(tokenizer): has no token named <|endoftext|>, <|end_of_text|>, </s> or [SEP], and no eos_token_id of the model says what ends texts"
     case .noTokenizer(let directory):
       "\(directory): holds no tokenizer.json, and its config.json doesn't end texts with 256, as models of bytes do: --tokenizer names one, or is bytes"
     case .overBudget(let needed, let budget):

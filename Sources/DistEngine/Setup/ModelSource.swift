@@ -15,6 +15,7 @@ package struct ModelSource: Sendable {
   package static func resolve(_ name: String, tokenizer kind: TokenizerKind? = nil) throws -> ModelSource {
     if let preset = ModelPreset(rawValue: name) {
       let tokenizer = try (kind ?? .bytes).make()
+      try checkEnd(tokenizer, of: preset.configuration)
       let note = "--model \(name) is the preset, with new parameters; the directory of that name is ./\(name)"
       try check(tokenizer, fits: preset.configuration)
       return ModelSource(
@@ -38,6 +39,12 @@ package struct ModelSource: Sendable {
     }
   }
 
+  /// A language model's records end with a token that the tokenizer must have where the model doesn't say which.
+  private static func checkEnd(_ tokenizer: any Tokenizer, of configuration: ModelConfiguration) throws {
+    guard let file = tokenizer as? FileTokenizer, file.namedEnd == nil, !configuration.isEncoder else { return }
+    throw TrainingError.noEndOfText(tokenizer: file.name)
+  }
+
   /// Records stand between the ids that the model's configuration says; where it says none, between those that the tokenizer has for it.
   private static func tokenizer(
     ofDirectory directory: String, _ configuration: ModelConfiguration, _ kind: TokenizerKind?
@@ -56,7 +63,10 @@ package struct ModelSource: Sendable {
       case let other?: throw TrainingError.foreignTokenizer(file: other)
       }
     }
-    guard let end = configuration.eosTokenID else { return file }
+    guard let end = configuration.eosTokenID else {
+      try checkEnd(file, of: configuration)
+      return file
+    }
     return file.framing(begin: configuration.bosTokenID.map(Int32.init), end: Int32(end))
   }
 

@@ -32,6 +32,8 @@ public struct FileTokenizer: Tokenizer {
   public let vocabularySize: Int
   public private(set) var beginOfText: Int32?
   public private(set) var endOfText: Int32
+  /// The token by whose name it ends texts; nil: none has such a name, and whoever needs one has to know it.
+  package let namedEnd: Int32?
   /// SHA-256 of the file, in hexadecimal.
   package let digest: String
   /// The file as it was read, and those beside it that belong to it: what a model directory holds of its tokenizer.
@@ -54,7 +56,8 @@ public struct FileTokenizer: Tokenizer {
     let largest = max(parts.postProcessor.largestID, parts.addedTokens.map(\.id).max() ?? -1)
     vocabularySize = max(parts.model.tokens.idEnd, Int(largest) + 1)
     beginOfText = Self.guess(["<|begin_of_text|>", "<s>", "[CLS]"], parts)
-    endOfText = Self.guess(["<|endoftext|>", "<|end_of_text|>", "</s>", "[SEP]"], parts) ?? Int32(vocabularySize - 1)
+    namedEnd = Self.guess(["<|endoftext|>", "<|end_of_text|>", "</s>", "[SEP]"], parts)
+    endOfText = namedEnd ?? Int32(vocabularySize - 1)
   }
 
   /// The first of these tokens that there is: what a file itself doesn't say.

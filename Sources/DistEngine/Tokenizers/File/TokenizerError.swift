@@ -30,7 +30,8 @@ struct TokenizerFields {
     (self.path, self.place, self.fields) = (path, place, fields)
   }
 
-  func name(_ key: String) -> String { place.isEmpty ? key : "\(place).\(key)" }
+  /// A key may be the file's own: it is shown as text out of a file is.
+  func name(_ key: String) -> String { place.isEmpty ? key.quotable : "\(place).\(key.quotable)" }
 
   /// nil where it is absent or null.
   private func value<Value>(_ key: String, _ expected: String, _ read: (JSONValue) -> Value?) throws(TokenizerError) -> Value? {

@@ -21,9 +21,9 @@ package enum TokenizerFile {
     let bytes = try FileBytes.read(file)
     var tokenizer = try parse(bytes, path: file)
     tokenizer.files = [(name, bytes)]
-    let directory = URL(filePath: file).deletingLastPathComponent().path(percentEncoded: false)
-    for companion in companions where FileManager.default.fileExists(atPath: "\(directory)/\(companion)") {
-      tokenizer.files.append((companion, try FileBytes.read("\(directory)/\(companion)")))
+    let directory = file.lastIndex(of: "/").map { String(file[...$0]) } ?? ""
+    for companion in companions where FileManager.default.fileExists(atPath: directory + companion) {
+      tokenizer.files.append((companion, try FileBytes.read(directory + companion)))
     }
     return tokenizer
   }
@@ -52,6 +52,7 @@ package enum TokenizerFile {
       parts.decoders = decoders
     }
     parts.addedTokens = try addedTokens(fields, model: model.tokens)
+    try checkForms(parts, fields)
     try checkIDs(parts, fields)
     let digest = SHA256.hash(data: bytes).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
     return FileTokenizer(parts, name: path, digest: digest)
@@ -104,6 +105,17 @@ package enum TokenizerFile {
         "pre_tokenizer",
         "has Metaspace with prepend_scheme \"first\" behind another step or a normalizer that can move the text's beginning, which is not "
           + "supported")
+    }
+  }
+
+  /// What is looked for in the normalised text must differ, and be something.
+  private static func checkForms(_ parts: FileTokenizer.Parts, _ fields: TokenizerFields) throws(TokenizerError) {
+    var forms: Set<[UInt8]> = []
+    for (place, token) in parts.addedTokens.enumerated() where token.isNormalized {
+      let form = parts.normalizers.reduce(token.content) { $1.apply(to: $0) }
+      guard !form.isEmpty, forms.insert(form).inserted else {
+        throw fields.inconsistent("added_tokens[\(place)]", "is nothing, or what another one is, once it is normalised")
+      }
     }
   }
 
