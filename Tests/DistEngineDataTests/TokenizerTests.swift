@@ -5,7 +5,9 @@ import Testing
   let tokenizer = ByteTokenizer()
 
   private func sequence(_ text: String, _ longest: Int) -> [Int32] {
-    Array(TokenizedDataset(RecordStore([text]), tokenizer: tokenizer, longestSequence: longest).ids)
+    let dataset = TokenizedDataset(RecordStore([text]), tokenizer: tokenizer, longestSequence: longest)
+    // The ids are in its memory.
+    return withExtendedLifetime(dataset) { Array(dataset.ids) }
   }
 
   @Test func aRecordStandsBetweenEndsOfText() {
