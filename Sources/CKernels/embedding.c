@@ -3,8 +3,13 @@
 CK_KERNEL void ck_embed(size_t rows, size_t d, const int32_t *tokens, const int32_t *positions, const float *token_table,
                         const float *position_table, float *x) {
   for (size_t row = 0; row < rows; row++) {
-    const float *token = token_table + (size_t)tokens[row] * d, *position = position_table + (size_t)positions[row] * d;
+    const float *token = token_table + (size_t)tokens[row] * d;
     float *out = x + row * d;
+    if (!position_table) {
+      if (d) memcpy(out, token, d * sizeof(float));
+      continue;
+    }
+    const float *position = position_table + (size_t)positions[row] * d;
     CK_VECTOR_LOOP
     for (size_t i = 0; i < d; i++) out[i] = token[i] + position[i];
   }

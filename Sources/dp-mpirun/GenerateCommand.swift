@@ -12,7 +12,7 @@ struct GenerateCommand: ParsableCommand {
   @Option(help: "The text to continue.")
   var prompt = ""
 
-  @Option(help: ArgumentHelp(TokenizerKind.help, valueName: "auto|bytes"))
+  @Option(help: ArgumentHelp(TokenizerKind.help, valueName: "auto|bytes|file"))
   var tokenizer = AutomaticOr<TokenizerKind>.auto
 
   @Option(help: "The most tokens to sample.")
@@ -40,7 +40,7 @@ struct GenerateCommand: ParsableCommand {
     guard (LauncherRank.beforeInit ?? 0) == 0 else { return }
     let text = try Generation.text(
       model: model, prompt: prompt, count: tokens, temperature: temperature, topK: topK, seed: seed, tokenizer: tokenizer.value)
-    // Bytes as the model made them: they need not be whole characters.
+    // Bytes as the model made them: they need not be UTF-8.
     StandardOutput.write(Data(prompt.utf8) + Data(text) + Data("\n".utf8))
   }
 }

@@ -11,7 +11,8 @@ extension LearningRateSchedule.Shape: ExpressibleByArgument {}
 
 extension TokenizerKind {
   static let help: String =
-    "bytes: ids 0-255 are bytes, 256 is <|endoftext|>; auto: a model directory's own, which is refused unless it is bytes."
+    "A tokenizer.json or a directory that holds one; bytes: ids 0-255 are bytes, 256 is <|endoftext|>; auto: a model directory's own, bytes for "
+    + "a preset."
 }
 
 /// `auto`, or a number.
@@ -34,6 +35,11 @@ enum Automatic: ExpressibleByArgument {
   }
 }
 
+/// Names with commas between them, as they stand.
+enum FieldNames {
+  static func list(_ argument: String) -> [String] { argument.split(separator: ",", omittingEmptySubsequences: false).map(String.init) }
+}
+
 struct DataOptions: ParsableArguments {
   @Option(help: "standard, hooks (materialised per-example gradients) or ghost (ghost clipping).")
   var mode = TrainingMode.ghost
@@ -44,14 +50,26 @@ struct DataOptions: ParsableArguments {
   @Flag(help: "Take for granted that the model directory was trained without these records, whatever its privacy.json says.")
   var baseIsPublic = false
 
-  @Option(help: "Training records: .txt (a line a record), .jsonl, .csv, .tsv, or builtin (5,574 SMS messages, a tenth held out).")
-  var data = Corpus.builtinName
+  @Option(
+    help: ArgumentHelp(
+      "Training records: .txt (a line a record), .jsonl, .csv, .tsv, or builtin (5,574 SMS messages, a tenth held out; default). Repeated for several "
+        + "files."))
+  var data: [String] = []
 
-  @Option(help: "Records to evaluate on.")
-  var evalData: String?
+  @Option(help: "Records to evaluate on. Repeated for several files.")
+  var evalData: [String] = []
 
-  @Option(help: "The field of a .jsonl, .csv or .tsv record that holds the text.")
+  @Option(help: ArgumentHelp("The field of a .jsonl, .csv or .tsv record that holds the text; two with a comma are a pair.", valueName: "name[,name]"))
   var textField = "text"
+
+  @Option(help: "The field of what the text completes. It carries no loss: what is trained is the text behind it.")
+  var promptField: String?
+
+  @Option(help: "The field of a record's label: the model classifies.")
+  var labelField: String?
+
+  @Option(help: ArgumentHelp("The labels that there are, which is public (default: the model's own).", valueName: "a,b,c"))
+  var labels: String?
 
   @Option(help: "The field that names whose record it is: all records of one name are one unit of privacy, which the guarantee is for.")
   var unit: String?
@@ -62,10 +80,10 @@ struct DataOptions: ParsableArguments {
   @Option(help: "all; bias: every bias; head: the language head, with the table that it shares. What isn't trained has no gradient and no noise.")
   var trainable = TrainableParameters.all
 
-  @Option(help: ArgumentHelp(TokenizerKind.help, valueName: "auto|bytes"))
+  @Option(help: ArgumentHelp(TokenizerKind.help, valueName: "auto|bytes|file"))
   var tokenizer = AutomaticOr<TokenizerKind>.auto
 
-  @Option(help: "T: longer records are cut to T targets (default: what the records need, at most the model's positions).")
+  @Option(help: "T: longer records are cut to T targets (default: what the records need, at most the model's positions, and 1024).")
   var seqLen: Int?
 
   @Option(help: "N0: public number of records, for the sampling rate and delta (default: the number of training records).")
@@ -75,9 +93,12 @@ struct DataOptions: ParsableArguments {
     configuration.mode = mode
     configuration.model = model
     configuration.baseIsPublic = baseIsPublic
-    configuration.data = data
+    if !data.isEmpty { configuration.data = data }
     configuration.evaluationData = evalData
-    configuration.textField = textField
+    configuration.textFields = FieldNames.list(textField)
+    configuration.promptField = promptField
+    configuration.labelField = labelField
+    configuration.labels = labels.map(FieldNames.list)
     configuration.unitField = unit
     if let maxRecordsPerUnit { configuration.maxRecordsPerUnit = maxRecordsPerUnit }
     configuration.trainable = trainable

@@ -35,8 +35,7 @@ package final class ModelReplica {
     parameters = windows?.parameters ?? arena.elements(plan.parameters)
     frozen = arena.elements(plan.frozen)
     memory = PassMemory(
-      plan.table, policy: plan.declaration.policy, gradientGoesBelowHead: plan.declaration.gradientGoesBelowHead, parameters: parameters,
-      frozen: frozen, buffers: plan.passBuffers, in: arena)
+      plan.table, plan.declaration, parameters: parameters, frozen: frozen, buffers: plan.passBuffers, in: arena)
     microbatch = Microbatch(plan.capacity, plan.microbatch, in: arena)
     accumulator = Self.accumulator(plan, norms: norms, windows: windows, in: arena)
     largeUnit = Self.largeUnit(plan, norms: norms, accumulator: accumulator, windows: windows, in: arena)
@@ -242,7 +241,7 @@ package final class ModelReplica {
     accumulator.endMicrobatch(RepeatedPass(model, pass))
   }
 
-  /// Loss over some records, weighted by target: sum in nats, and the number of targets.
+  /// Loss over some records, weighted by target: sum in nats, and the number of targets that count.
   package func loss(of records: some Sequence<Int>, in dataset: TokenizedDataset) -> (sum: Double, targets: Int) {
     var result = (sum: 0.0, targets: 0)
     let units = records.map { DrawnUnit(unit: $0, records: [$0]) }
@@ -250,16 +249,20 @@ package final class ModelReplica {
       let batch = fill(units, of: dataset)
       model.losses(Pass(memory, batch))
       result.sum += batch.losses.reduce(0, +)
-      result.targets += batch.rowCount
+      result.targets += batch.countedTargetCount
     }
     return result
   }
 
   /// The logits behind the last of `ids`, `[V]`, valid until the next pass.
-  package func logits(after ids: some RandomAccessCollection<Int32>) -> Vector {
+  ///
+  /// - Parameter first: position of the first of them. Where the plan keeps keys and values those before it were in the passes before, and
+  ///   are seen.
+  package func logits(after ids: some RandomAccessCollection<Int32>, first: Int = 0) -> Vector {
+    precondition(first == 0 || plan.declaration.policy.cachesKeys, "positions before \(first) are nowhere")
     microbatch.removeAll()
     // A record's last id is a target only; which one it is doesn't matter here.
-    microbatch.append(unit: 0, ids: Array(ids) + [0])
+    microbatch.append(unit: 0, ids: Array(ids) + [0], first: first)
     return model.lastLogits(Pass(memory, microbatch))
   }
 

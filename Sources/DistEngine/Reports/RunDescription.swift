@@ -18,10 +18,14 @@ struct RunDescription: Encodable {
   let mode: TrainingMode
   let model: String
   let modelShape: Shape
-  let data: String
-  let evaluationData: String?
-  let textField: String
+  let data: [String]
+  let evaluationData: [String]
+  let textField: [String]
+  let promptField, labelField: String?
+  let labels: [String]?
   let tokenizer: String
+  /// Of its file, in hexadecimal; nil: bytes.
+  let tokenizerSha256: String?
   let unit: String
   let maxRecordsPerUnit: Int?
   let trainable: TrainableParameters
@@ -53,7 +57,8 @@ struct RunDescription: Encodable {
   ]
 
   struct Shape: Encodable {
-    let vocabularySize, positions, width, layers, heads, innerWidth: Int
+    let modelType: String
+    let vocabularySize, positions, width, layers, heads, keyHeads, headWidth, innerWidth: Int
     let tied: Bool
     let parameters: Int
   }
@@ -90,17 +95,19 @@ struct RunDescription: Encodable {
     mode = configuration.mode
     model = configuration.model
     modelShape = Shape(
-      vocabularySize: shape.vocabularySize, positions: shape.positions, width: shape.width, layers: shape.layers,
-      heads: shape.heads, innerWidth: shape.innerWidth, tied: shape.tiedEmbeddings, parameters: shape.parameterCount)
+      modelType: shape.modelType, vocabularySize: shape.vocabularySize, positions: shape.positions, width: shape.width,
+      layers: shape.layers, heads: shape.heads, keyHeads: shape.keyHeads, headWidth: shape.headWidth, innerWidth: shape.innerWidth, tied: shape.tiedEmbeddings, parameters: shape.parameterCount)
     data = configuration.data
     evaluationData = configuration.evaluationData
-    textField = configuration.textField
+    textField = configuration.textFields
+    (promptField, labelField, labels) = (configuration.promptField, configuration.labelField, configuration.labels)
     trainingRecords = setup.training.count
     unit = configuration.unitDescription
     maxRecordsPerUnit = configuration.unitField == nil ? nil : configuration.maxRecordsPerUnit
     trainingUnits = setup.training.unitCount
     trainable = configuration.trainable
     tokenizer = setup.tokenizer.name
+    tokenizerSha256 = (setup.tokenizer as? FileTokenizer)?.digest
     evaluationRecords = setup.evaluation?.count ?? 0
     sequenceLength = setup.training.longestSequence
     datasetSize = setup.datasetSize
