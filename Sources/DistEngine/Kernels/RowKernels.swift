@@ -27,17 +27,19 @@ package enum RowKernels {
     }
   }
 
-  /// Writes `residualOut[R,d] = residualIn +` the gradient at the layer norm's input; in place where both are the same.
+  /// Writes `residualOut[R,d] = residualIn +` the gradient at the layer norm's input. The result may be `residualIn` or `dy`.
+  ///
+  /// - Parameter residualIn: nil: 0.
   package static func layerNormBackward(
-    outputGradient dy: Matrix, normalized: Matrix, rstd: Vector, gain: Vector, residualIn: Matrix, residualOut: Matrix
+    outputGradient dy: Matrix, normalized: Matrix, rstd: Vector, gain: Vector, residualIn: Matrix?, residualOut: Matrix
   ) {
-    for m in [normalized, residualIn, residualOut] {
+    for m in [normalized, residualIn ?? dy, residualOut] {
       precondition(m.rows == dy.rows && m.columns == dy.columns && m.isContiguous)
     }
     precondition(dy.isContiguous && rstd.count >= dy.rows && gain.count == dy.columns)
     splitRows(of: dy) { r in
       ck_layer_norm_backward(
-        r.count, dy.columns, dy.row(r), normalized.row(r), rstd.element(r), gain.baseAddress, residualIn.row(r),
+        r.count, dy.columns, dy.row(r), normalized.row(r), rstd.element(r), gain.baseAddress, residualIn?.row(r),
         residualOut.row(r))
     }
   }
@@ -99,6 +101,42 @@ package enum RowKernels {
     splitElements(x.count) { i in ck_gelu_backward(i.count, x.element(i), dy.element(i), dx.element(i)) }
   }
 
+  /// Writes `y = gelu(x)`, by the error function.
+  package static func geluErf(_ x: Vector, into y: Vector) {
+    precondition(x.count == y.count)
+    splitElements(x.count) { i in ck_gelu_erf(i.count, x.element(i), y.element(i)) }
+  }
+
+  /// Writes `dx = dy · gelu'(x)`; `dx` may be `x` or `dy`.
+  package static func geluErfBackward(input x: Vector, outputGradient dy: Vector, into dx: Vector) {
+    precondition(x.count == dy.count && x.count == dx.count)
+    splitElements(x.count) { i in ck_gelu_erf_backward(i.count, x.element(i), dy.element(i), dx.element(i)) }
+  }
+
+  /// Writes `y = tanh(x)`; in place where both are the same.
+  package static func tanh(_ x: Vector, into y: Vector) {
+    precondition(x.count == y.count)
+    splitElements(x.count) { i in ck_tanh(i.count, x.element(i), y.element(i)) }
+  }
+
+  /// Writes `dx = dy · (1 - y²)`, `y` the result; `dx` may be `y` or `dy`.
+  package static func tanhBackward(result y: Vector, outputGradient dy: Vector, into dx: Vector) {
+    precondition(y.count == dy.count && y.count == dx.count)
+    splitElements(y.count) { i in ck_tanh_backward(i.count, y.element(i), dy.element(i), dx.element(i)) }
+  }
+
+  /// Writes `y = max(x, 0)`; in place where both are the same.
+  package static func relu(_ x: Vector, into y: Vector) {
+    precondition(x.count == y.count)
+    splitElements(x.count) { i in ck_relu(i.count, x.element(i), y.element(i)) }
+  }
+
+  /// Writes `dx = dy` where the result `y` is above 0, else 0; `dx` may be `y` or `dy`.
+  package static func reluBackward(result y: Vector, outputGradient dy: Vector, into dx: Vector) {
+    precondition(y.count == dy.count && y.count == dx.count)
+    splitElements(y.count) { i in ck_relu_backward(i.count, y.element(i), dy.element(i), dx.element(i)) }
+  }
+
   /// Writes `value` into all of `x`.
   package static func fill(_ x: Vector, with value: Float) {
     splitElements(x.count) { i in Vector(rebasing: x[i]).update(repeating: value) }
@@ -152,6 +190,18 @@ package enum RowKernels {
     }
   }
 
+  /// Writes `x[R,d] = table[index]`. The indices are the caller's to check.
+  package static func gatherRows(of table: Matrix, at index: UnsafeBufferPointer<Int32>, into x: Matrix) {
+    precondition(index.count == x.rows && table.columns == x.columns && x.isContiguous && table.isContiguous)
+    splitRows(of: x) { r in ck_gather_rows(r.count, x.columns, index.element(r), table.base, x.row(r)) }
+  }
+
+  /// Adds `table[index]` to `x[R,d]`. The indices are the caller's to check.
+  package static func addGatheredRows(of table: Matrix, at index: UnsafeBufferPointer<Int32>, to x: Matrix) {
+    precondition(index.count == x.rows && table.columns == x.columns && x.isContiguous && table.isContiguous)
+    splitRows(of: x) { r in ck_add_gathered_rows(r.count, x.columns, index.element(r), table.base, x.row(r)) }
+  }
+
   /// Adds `weights[r] · g[r,:]` to row `index[r]` of a table, of which `part` holds the rows from `firstRow` on; what belongs to other rows
   /// is skipped, and so are rows of weight 0.
   package static func scatterAdd(
@@ -191,7 +241,7 @@ package enum RowKernels {
     }
   }
 
-  // MARK: Causal attention: a block of one head's scores is one thread's
+  // MARK: Attention: a block of one head's scores is one thread's
 
   /// Writes `delta[r, head] = ⟨a[r, head·D…], b[r, head·D…]⟩`.
   package static func headDots(_ a: Matrix, _ b: Matrix, heads: Int, into delta: Matrix) {
@@ -203,16 +253,17 @@ package enum RowKernels {
     }
   }
 
-  /// In place on `scores[rows, columns]`; query `m` of the block sees keys `0...first+m`. `logSumExp` is a column.
+  /// In place on `scores[rows, columns]`; query `m` of the block sees keys `0...first+m`, or all where `first` is their number: without a
+  /// mask. `logSumExp` is a column.
   package static func causalSoftmax(scores: Matrix, first: Int, scale: Float, logSumExp: Matrix) {
-    precondition(first + scores.rows <= scores.columns && logSumExp.rows == scores.rows && logSumExp.columns == 1)
+    precondition((first + scores.rows <= scores.columns || first == scores.columns) && logSumExp.rows == scores.rows && logSumExp.columns == 1)
     ck_causal_softmax(
       scores.rows, scores.columns, first, scale, scores.base, scores.stride, logSumExp.base, logSumExp.stride)
   }
 
   /// In place: scores become the probabilities that `causalSoftmax` made, from its `logSumExp`.
   package static func causalProbabilities(scores: Matrix, first: Int, scale: Float, logSumExp: Matrix) {
-    precondition(first + scores.rows <= scores.columns && logSumExp.rows == scores.rows && logSumExp.columns == 1)
+    precondition((first + scores.rows <= scores.columns || first == scores.columns) && logSumExp.rows == scores.rows && logSumExp.columns == 1)
     ck_causal_probabilities(
       scores.rows, scores.columns, first, scale, scores.base, scores.stride, logSumExp.base, logSumExp.stride)
   }
@@ -222,7 +273,8 @@ package enum RowKernels {
     probabilities: Matrix, gradient: Matrix, first: Int, scale: Float, delta: Matrix
   ) {
     precondition(probabilities.rows == gradient.rows && probabilities.columns == gradient.columns)
-    precondition(first + gradient.rows <= gradient.columns && delta.rows == gradient.rows && delta.columns == 1)
+    precondition(first + gradient.rows <= gradient.columns || first == gradient.columns)
+    precondition(delta.rows == gradient.rows && delta.columns == 1)
     ck_causal_softmax_backward(
       gradient.rows, gradient.columns, first, scale, probabilities.base, probabilities.stride, gradient.base,
       gradient.stride, delta.base, delta.stride)
