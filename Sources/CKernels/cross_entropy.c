@@ -65,6 +65,11 @@ CK_KERNEL void ck_cross_entropy(size_t rows, size_t vocabulary, float *logits, s
                                 const float *row_scale, double *losses) {
   for (size_t r = 0; r < rows; r++) {
     float *row = logits + r * ldl;
+    if (targets[r] < 0) {  // No target that counts: nothing of the logits matters, were they no numbers.
+      for (size_t i = 0; i < vocabulary; i++) row[i] = 0;
+      losses[r] = 0;
+      continue;
+    }
     const size_t target = (size_t)targets[r];
     const float largest = largest_of(vocabulary, row), at_target = row[target];
     const double sum = sum_of_exponentials(vocabulary, row, largest, row);
@@ -82,6 +87,10 @@ CK_KERNEL void ck_cross_entropy_losses(size_t rows, size_t vocabulary, const flo
                                        const int32_t *targets, double *losses) {
   for (size_t r = 0; r < rows; r++) {
     const float *row = logits + r * ldl;
+    if (targets[r] < 0) {
+      losses[r] = 0;
+      continue;
+    }
     const float largest = largest_of(vocabulary, row);
     const double sum = sum_of_exponentials(vocabulary, row, largest, NULL);
     losses[r] = log(sum) + ((double)largest - (double)row[targets[r]]);

@@ -8,11 +8,14 @@ struct EvaluateCommand: ParsableCommand {
   @Option(help: "A model directory.")
   var model: String
 
-  @Option(help: "Records: .txt, .jsonl, .csv, .tsv, or builtin (its held-out tenth).")
-  var data: String
+  @Option(help: "Records: .txt, .jsonl, .csv, .tsv, or builtin (its held-out tenth); repeated for several files.")
+  var data: [String]
 
   @Option(help: "The field of a .jsonl, .csv or .tsv record that holds the text.")
   var textField = "text"
+
+  @Option(help: "The field of what the text completes: the loss is the text's alone.")
+  var promptField: String?
 
   @Option(help: ArgumentHelp(TokenizerKind.help, valueName: "auto|bytes"))
   var tokenizer = AutomaticOr<TokenizerKind>.auto
@@ -24,10 +27,11 @@ struct EvaluateCommand: ParsableCommand {
   var json = false
 
   mutating func run() throws {
-    let (model, data, textField, tokenizer, seqLen, json) = (model, data, textField, tokenizer.value, seqLen, json)
+    let (model, data, tokenizer, seqLen, json) = (model, data, tokenizer.value, seqLen, json)
+    let fields = (texts: FieldNames.list(textField), prompt: promptField)
     try runUnderMPI { environment in
       let result = try Evaluation(
-        model: model, data: data, textField: textField, sequenceLength: seqLen, tokenizer: tokenizer, environment: environment,
+        model: model, data: data, fields: fields, sequenceLength: seqLen, tokenizer: tokenizer, environment: environment,
         note: Notes.say)
       guard environment.world.rank == 0 else { return }
       if json {

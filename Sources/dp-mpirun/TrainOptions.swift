@@ -34,6 +34,11 @@ enum Automatic: ExpressibleByArgument {
   }
 }
 
+/// Names with commas between them, as they stand.
+enum FieldNames {
+  static func list(_ argument: String) -> [String] { argument.split(separator: ",", omittingEmptySubsequences: false).map(String.init) }
+}
+
 struct DataOptions: ParsableArguments {
   @Option(help: "standard, hooks (materialised per-example gradients) or ghost (ghost clipping).")
   var mode = TrainingMode.ghost
@@ -44,14 +49,26 @@ struct DataOptions: ParsableArguments {
   @Flag(help: "Take for granted that the model directory was trained without these records, whatever its privacy.json says.")
   var baseIsPublic = false
 
-  @Option(help: "Training records: .txt (a line a record), .jsonl, .csv, .tsv, or builtin (5,574 SMS messages, a tenth held out).")
-  var data = Corpus.builtinName
+  @Option(
+    help: ArgumentHelp(
+      "Training records: .txt (a line a record), .jsonl, .csv, .tsv, or builtin (5,574 SMS messages, a tenth held out; default). Repeated for several "
+        + "files."))
+  var data: [String] = []
 
-  @Option(help: "Records to evaluate on.")
-  var evalData: String?
+  @Option(help: "Records to evaluate on. Repeated for several files.")
+  var evalData: [String] = []
 
-  @Option(help: "The field of a .jsonl, .csv or .tsv record that holds the text.")
+  @Option(help: ArgumentHelp("The field of a .jsonl, .csv or .tsv record that holds the text; two with a comma are a pair.", valueName: "name[,name]"))
   var textField = "text"
+
+  @Option(help: "The field of what the text completes. It carries no loss: what is trained is the text behind it.")
+  var promptField: String?
+
+  @Option(help: "The field of a record's label: the model classifies.")
+  var labelField: String?
+
+  @Option(help: ArgumentHelp("The labels that there are, which is public (default: the model's own).", valueName: "a,b,c"))
+  var labels: String?
 
   @Option(help: "The field that names whose record it is: all records of one name are one unit of privacy, which the guarantee is for.")
   var unit: String?
@@ -75,9 +92,12 @@ struct DataOptions: ParsableArguments {
     configuration.mode = mode
     configuration.model = model
     configuration.baseIsPublic = baseIsPublic
-    configuration.data = data
+    if !data.isEmpty { configuration.data = data }
     configuration.evaluationData = evalData
-    configuration.textField = textField
+    configuration.textFields = FieldNames.list(textField)
+    configuration.promptField = promptField
+    configuration.labelField = labelField
+    configuration.labels = labels.map(FieldNames.list)
     configuration.unitField = unit
     if let maxRecordsPerUnit { configuration.maxRecordsPerUnit = maxRecordsPerUnit }
     configuration.trainable = trainable

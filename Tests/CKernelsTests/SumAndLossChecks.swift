@@ -56,7 +56,28 @@ extension KernelCheck {
         findings.expect(
           logits, shape: shape, expected.gradient, relative: 1e-6, absolute: 1e-7, "dlogits, logits to \(spread)")
       }
-    }
+    },
+    KernelCheck("ck_cross_entropy, ck_cross_entropy_losses: rows without a target that counts") { shape, random, findings in
+      guard shape.columns > 0 else { return }
+      var values = random.floats(shape.count, spread: 3), targets = random.indices(shape.rows, below: shape.columns)
+      let scale = random.floats(shape.rows)
+      var expected = NaiveKernels.crossEntropy(
+        values.doubles, targets: targets, rowScale: scale.doubles, rows: shape.rows, vocabulary: shape.columns)
+      for row in stride(from: 0, to: shape.rows, by: 2) {
+        (targets[row], expected.losses[row]) = (-1, 0)
+        for column in 0..<shape.columns {
+          expected.gradient[row * shape.columns + column] = 0
+          values[row * shape.columns + column] = [.nan, .infinity, 3e38][column % 3]
+        }
+      }
+      let logits = shape.spread(values)
+      var losses = [Double](repeating: .nan, count: shape.rows), gradientLosses = losses
+      ck_cross_entropy_losses(shape.rows, shape.columns, logits.base, shape.stride, targets, &losses)
+      ck_cross_entropy(shape.rows, shape.columns, logits.base, shape.stride, targets, scale, &gradientLosses)
+      findings.compare(losses, expected.losses, relative: 2e-7, absolute: 2e-7, "losses alone")
+      findings.compare(gradientLosses, expected.losses, relative: 2e-7, absolute: 2e-7, "losses")
+      findings.expect(logits, shape: shape, expected.gradient, relative: 1e-6, absolute: 1e-7, "dlogits")
+    },
   ]
 
   static let optimizers: [KernelCheck] = [

@@ -14,9 +14,8 @@ import Testing
   }
 
   @Test func aTenthOfTheBuiltinCorpusIsHeldOut() throws {
-    let corpus = try Corpus(data: "builtin")
+    let corpus = try Corpus(data: ["builtin"])
     let heldOut = try #require(corpus.heldOut)
-    #expect(corpus.isBuiltin)
     #expect(corpus.training.count + heldOut.count == 5574)
     #expect((500...615).contains(heldOut.count), "\(heldOut.count) held out")
     let seen = Set(corpus.training.map(Array.init))
@@ -47,13 +46,13 @@ import Testing
     let directory = try TemporaryDirectory()
     let data = try directory.file("a.txt", "one\ntwo\n")
     let evaluation = try directory.file("b.jsonl", #"{"body": "three"}"#)
-    let alone = try Corpus(data: data)
-    #expect(alone.training.count == 2 && alone.heldOut == nil && alone.name == data)
-    let both = try Corpus(data: data, evaluation: evaluation, textField: "body")
+    let alone = try Corpus(data: [data])
+    #expect(alone.training.count == 2 && alone.heldOut == nil)
+    let both = try Corpus(data: [data], evaluation: [evaluation], fields: RecordFields(texts: ["body"]))
     #expect(both.heldOut?.count == 1)
-    #expect(throws: DataError.self) { try Corpus(data: data, evaluation: "\(directory.path)/none.txt") }
-    let builtin = try Corpus(data: "builtin", evaluation: data)
+    #expect(throws: DataError.self) { try Corpus(data: [data], evaluation: ["\(directory.path)/none.txt"]) }
+    let builtin = try Corpus(data: ["builtin"], evaluation: [data])
     #expect(builtin.heldOut?.count == 2)
-    #expect(builtin.training.count == (try Corpus(data: "builtin").training.count))
+    #expect(builtin.training.count == (try Corpus(data: ["builtin"]).training.count))
   }
 }

@@ -9,13 +9,13 @@ import Testing
   init() throws { directory = try TemporaryDirectory() }
 
   private func texts(_ name: String, _ content: String, field: String = "text") throws -> [String] {
-    try RecordReader.read(directory.file(name, content), textField: field).map { String(decoding: $0, as: UTF8.self) }
+    try RecordReader.read(directory.file(name, content), fields: RecordFields(texts: [field])).map { String(decoding: $0, as: UTF8.self) }
   }
 
   /// The one line that a person sees, the directory left out.
   private func refusal(_ name: String, _ content: some Sequence<UInt8>, field: String = "text") throws -> String {
     let path = try directory.file(name, content)
-    let error = try #require(throws: DataError.self) { try RecordReader.read(path, textField: field) }
+    let error = try #require(throws: DataError.self) { try RecordReader.read(path, fields: RecordFields(texts: [field])) }
     #expect(!error.description.contains("\n"))
     #expect(error.exitStatus == 1)
     return error.description.replacing("\(directory.path)/", with: "")
@@ -222,13 +222,12 @@ import Testing
   @Test func whatIsCutOrEmptyIsSaid() {
     let store = RecordStore(["", "ab", "abcdef", "abcd", "abc"])
     let dataset = TokenizedDataset(store, tokenizer: ByteTokenizer(), longestSequence: 4)
-    #expect(dataset.cutRecords == (2, 4))
+    #expect((dataset.statistics.cutRecords, dataset.statistics.cutRows) == (2, 4))
     #expect(
       dataset.notes("training") == [
         "2 of 5 training records are longer than 4 targets and are cut: 4 of 20 targets are left out",
         "1 of 5 training records are empty: they count as records and hold nothing but the end of text",
       ])
-    #expect(TokenizedDataset.idCount(store, tokenizer: ByteTokenizer(), longestSequence: 4) == dataset.ids.count)
     #expect(TokenizedDataset(store, tokenizer: ByteTokenizer(), longestSequence: 7).notes("x").count == 1)
   }
 
@@ -244,7 +243,7 @@ import Testing
 @Suite struct UnitFieldTests {
   private func read(_ name: String, _ text: String) throws -> RecordStore {
     let directory = try TemporaryDirectory()
-    return try RecordReader.read(try directory.file(name, text), unitField: "who")
+    return try RecordReader.read(try directory.file(name, text), fields: RecordFields(unit: "who"))
   }
 
   private func names(_ store: RecordStore) -> [String] {

@@ -12,7 +12,7 @@ import Testing
   /// 43 records, B = 6, σ = 1, 20 steps.
   private func setup(_ change: (inout TrainingConfiguration) -> Void = { _ in }) throws -> TrainingSetup {
     var configuration = TrainingConfiguration()
-    (configuration.data, configuration.batchSize, configuration.length) = (Self.records, 6, .steps(20))
+    (configuration.data, configuration.batchSize, configuration.length) = ([Self.records], 6, .steps(20))
     (configuration.noise, configuration.accountant) = (.multiplier(1), .rdp)
     change(&configuration)
     return try TrainingSetup(
@@ -57,13 +57,13 @@ import Testing
   @Test func unitsAreWhatIsCounted() throws {
     let lines = (0..<43).map { "{\"text\": \"record \($0)\", \"who\": \($0 % 9)}\n" }.joined()
     let file = try Self.directory.file("units.jsonl", lines)
-    let setup = try setup { ($0.data, $0.unitField, $0.maxRecordsPerUnit) = (file, "who", 3) }
+    let setup = try setup { ($0.data, $0.unitField, $0.maxRecordsPerUnit) = ([file], "who", 3) }
     #expect(setup.training.count == 43 && setup.training.unitCount == 9)
     #expect(setup.datasetSize == 9 && setup.privacy?.samplingRate == 6.0 / 9 && setup.privacy?.delta == 1.0 / 90)
     let statement = try PrivacyStatement(setup, steps: 20)
     #expect(statement.unit == "all records of the same who" && statement.maxRecordsPerUnit == 3)
     #expect(statement.warnings.contains { $0.contains("training units, 9") })
-    #expect(try self.setup { ($0.data, $0.unitField, $0.datasetSize) = (file, "who", 50) }.datasetSize == 50)
+    #expect(try self.setup { ($0.data, $0.unitField, $0.datasetSize) = ([file], "who", 50) }.datasetSize == 50)
     #expect(isRefused("--max-records-per-unit") { $0.maxRecordsPerUnit = 3 })
     #expect(isRefused("--max-records-per-unit") { ($0.unitField, $0.maxRecordsPerUnit) = ("who", 0) })
   }

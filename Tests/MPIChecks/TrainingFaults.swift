@@ -20,7 +20,7 @@ private final class Meddler: TrainingObserver {
 func runTrainingFault(_ scenario: String, _ environment: MPIEnvironment) throws -> Int32 {
   let output = arguments[2]
   var configuration = TrainingConfiguration()
-  (configuration.data, configuration.output) = (arguments[1], output)
+  (configuration.data, configuration.output) = ([arguments[1]], output)
   (configuration.batchSize, configuration.sequenceLength, configuration.length) = (2, 16, .steps(2))
   (configuration.noise, configuration.accountant) = (.multiplier(1), .rdp)
   configuration.performance.sharding = Sharding.none

@@ -23,7 +23,9 @@ package struct NaiveTransformer {
   }
 
   /// Mean over targets of -log p(target), in nats, for ids[0] … ids[n].
-  package func loss(_ ids: [Int]) -> Double {
+  ///
+  /// - Parameter start: the first target that counts.
+  package func loss(_ ids: [Int], from start: Int = 0) -> Double {
     let inputs = Array(ids.dropLast())
     var x = inputs.enumerated().map { t, token in
       (0..<width).map { tensor("wte.weight")[token * width + $0] + tensor("wpe.weight")[t * width + $0] }
@@ -37,13 +39,13 @@ package struct NaiveTransformer {
     }
     let head = isTied ? tensor("wte.weight") : tensors["lm_head.weight"]!
     var total = 0.0
-    for (t, row) in x.enumerated() {
+    for (t, row) in x.enumerated().dropFirst(start) {
       let h = layerNorm(row, "ln_f")
       let logits = (0..<vocabularySize).map { v in (0..<width).reduce(0) { $0 + h[$1] * head[v * width + $1] } }
       let top = logits.max()!
       total += top + log(logits.reduce(0) { $0 + exp($1 - top) }) - logits[ids[t + 1]]
     }
-    return total / Double(inputs.count)
+    return total / Double(inputs.count - start)
   }
 
   private func tensor(_ name: String) -> [Double] { tensors["transformer." + name]! }

@@ -103,7 +103,8 @@ void ck_head_dots(size_t rows, size_t heads, size_t head_width, const float *a, 
 // Probabilities below exp(-64) of the row's largest are 0, as above.
 // In place on logits[R,V]: dlogits = row_scale[r] * (softmax(logits[r]) - onehot(target[r])).
 // losses[r] = -log softmax(logits[r])[target[r]], in double, from a max-shifted sum. Writes both.
-// A row that holds NaN gives a NaN loss and a NaN row; other rows are untouched by it.
+// A row that holds NaN gives a NaN loss and a NaN row; other rows are untouched by it. A row without a target that counts, of which the target is
+// below 0, becomes zeros with loss 0, whatever it holds.
 void ck_cross_entropy(size_t rows, size_t vocabulary, float *logits, size_t ldl, const int32_t *targets,
                       const float *row_scale, double *losses);
 // The losses alone; the logits are read only.

@@ -7,23 +7,25 @@ public struct Evaluation: Sendable {
   public let loss: Double
   public let perplexity: Double
   public let records: Int
+  /// Those that carry loss.
   public let targets: Int
 
   /// Reads model and records and computes; collective, the records are split over the ranks.
   ///
   /// - Parameters:
-  ///   - data: a file, or `builtin` for the built-in corpus' held-out records.
+  ///   - data: files, or `builtin` for the built-in corpus' held-out records.
+  ///   - fields: of the text, and of what it completes.
   ///   - note: told, on rank 0 and before anything is computed, what is to be known of the records.
   public init(
-    model directory: String, data: String, textField: String, sequenceLength: Int?, tokenizer: TokenizerKind? = nil,
-    environment: MPIEnvironment, note: (String) -> Void = { _ in }
+    model directory: String, data: [String], fields: (texts: [String], prompt: String?) = (["text"], nil), sequenceLength: Int?,
+    tokenizer: TokenizerKind? = nil, environment: MPIEnvironment, note: (String) -> Void = { _ in }
   ) throws {
     let communicator = environment.world
     var configuration = TrainingConfiguration()
     configuration.mode = .standard
     configuration.model = directory
     configuration.data = data
-    configuration.textField = textField
+    (configuration.textFields, configuration.promptField) = fields
     configuration.tokenizer = tokenizer
     configuration.sequenceLength = sequenceLength
     let threads = try ThreadCounts(configuration.performance, in: environment).own
@@ -48,7 +50,7 @@ public struct Evaluation: Sendable {
     loss = try replica.team.use { try replica.meanLoss(over: dataset, communicator: communicator) }
     perplexity = exp(loss)
     records = dataset.count
-    targets = dataset.totalTargetCount
+    targets = dataset.countedTargetCount
   }
 }
 

@@ -92,7 +92,7 @@ extension Inspection {
       }
       guard range.upperBound <= dataset.count else {
         throw TrainingError.badOption(
-          option: "--records", value: "\(range)", allowed: "within 0..<\(dataset.count), the records of \(configuration.data)")
+          option: "--records", value: "\(range)", allowed: "within 0..<\(dataset.count), the records of \(configuration.data.joined(separator: ", "))")
       }
     }
     let largestUnit = configuration.unitField == nil ? 0 : dataset.largestUnit(ofRecords: .max)

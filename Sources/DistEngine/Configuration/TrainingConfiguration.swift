@@ -27,15 +27,23 @@ public struct TrainingConfiguration: Sendable {
   public var maxGradNorm = 1.0
   /// A preset's name or a model directory.
   public var model = "tiny"
-  /// A file, or `builtin`.
-  public var data = Corpus.builtinName
-  public var evaluationData: String?
+  /// Files whose records follow each other, or `builtin`.
+  public var data = [Corpus.builtinName]
+  /// Empty: none of one's own.
+  public var evaluationData: [String] = []
   /// The field that names the unit of privacy a record belongs to; nil: every record is one.
   public var unitField: String?
   /// The most records of a unit that take part in a step.
   public var maxRecordsPerUnit = Self.standardRecordsPerUnit
   public static let standardRecordsPerUnit = 8
-  public var textField = "text"
+  /// The field of the text, or those of two that are taken as a pair.
+  public var textFields = ["text"]
+  /// The field of what a text completes: it carries no loss.
+  public var promptField: String?
+  /// The field of the label: a classification.
+  public var labelField: String?
+  /// The labels that there are; nil takes the model's own.
+  public var labels: [String]?
   /// nil: that of a model directory, which has to be bytes; bytes for a preset.
   public var tokenizer: TokenizerKind?
   /// T; nil takes what the records need, at most the model's positions.
@@ -81,6 +89,10 @@ public enum TrainingError: UserError, Equatable {
   case noNoise
   case batchLargerThanData(batch: Int, datasetSize: Int)
   case sequenceLongerThanModel(length: Int, positions: Int)
+  /// No record has a target that carries loss.
+  case nothingCounts(data: String)
+  /// A classification of which nobody says what labels there are.
+  case noLabels
   case vocabularyTooSmall(tokenizer: Int, model: Int)
   case outputHoldsRun(String)
   /// A preset where trained weights are needed.
@@ -119,6 +131,10 @@ public enum TrainingError: UserError, Equatable {
       "--batch-size \(batch) is larger than the data set of \(size) records: must be at most that many"
     case .sequenceLongerThanModel(let length, let positions):
       "--seq-len \(length) is beyond the model's \(positions) positions: must be at most that many"
+    case .nothingCounts(let data):
+      "\(data): every prompt fills --seq-len, so that no completion is left: allow longer sequences"
+    case .noLabels:
+      "--label-field: which labels there are is public, and neither --labels nor the model says it: --labels a,b,c does"
     case .vocabularyTooSmall(let tokenizer, let model):
       "the tokenizer makes \(tokenizer) ids and the model's vocabulary has \(model): the model must have at least as many"
     case .noWeights(let preset):
@@ -150,6 +166,7 @@ extension TrainingConfiguration {
     func check(_ condition: Bool, _ option: String, _ value: Any, _ allowed: String) throws(TrainingError) {
       guard condition else { throw .badOption(option: option, value: "\(value)", allowed: allowed) }
     }
+    try validateFields()
     try check(batchSize >= 1, "--batch-size", batchSize, "1 or more")
     // Squares are float32, with an absolute rounding error of 2^-150 once they are subnormal: 10^10 of them are off by 10^-35, which is
     // 10^-11 of C^2 at the lower end; at the upper one C^2 is 10^14 times below the largest float32.
@@ -198,6 +215,32 @@ extension TrainingConfiguration {
     if mode == .standard && noise != nil {
       throw .conflictingOptions("--mode standard adds no noise: leave out --noise-multiplier and --target-epsilon, or use --mode ghost")
     }
+  }
+
+  /// The fields of a record are another each, and the options for a task are for that task.
+  private func validateFields() throws(TrainingError) {
+    guard (1...2).contains(textFields.count), !textFields.contains("") else {
+      throw .badOption(option: "--text-field", value: textFields.joined(separator: ","), allowed: "the name of a field, or two for a pair, as a,b")
+    }
+    let fields = textFields.map { ("--text-field", $0) } + [("--prompt-field", promptField), ("--label-field", labelField)].compactMap { option, name in
+      name.map { (option, $0) }
+    }
+    for (place, (option, name)) in fields.enumerated() {
+      guard let other = fields[..<place].first(where: { $0.1 == name }) else { continue }
+      throw .conflictingOptions("\(option) \(name): is the field of \(other.0), too: they must differ")
+    }
+    if data.count > 1 && data.contains(Corpus.builtinName) || evaluationData.contains(Corpus.builtinName) {
+      throw .conflictingOptions("--data builtin stands alone: it is no file, and has its own held-out records")
+    }
+    if labelField == nil && labels != nil { throw .conflictingOptions("--labels is for --label-field: without it there are no labels") }
+    if labelField != nil && promptField != nil {
+      throw .conflictingOptions("--prompt-field is for completions, --label-field for a classification: give one of them")
+    }
+    if labelField == nil && textFields.count == 2 {
+      throw .conflictingOptions("--text-field \(textFields.joined(separator: ",")): a pair is for --label-field; a language model has --prompt-field")
+    }
+    // Until there are classifier heads.
+    if labelField != nil { throw .conflictingOptions("--label-field: no model here has a classifier's head yet") }
   }
 
   private func validateOptimizer(

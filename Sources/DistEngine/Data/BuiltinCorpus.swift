@@ -1,25 +1,44 @@
 import Foundation
 
 /// The corpus that comes with the program: the 5,574 messages of the SMS Spam Collection v.1 (Almeida, Gómez Hidalgo and
-/// Yamakami 2011; CC BY 4.0), without their labels. Source, licence and citation: `Resources/builtin-corpus/README.md`.
+/// Yamakami 2011; CC BY 4.0). Source, licence and citation: `Resources/builtin-corpus/README.md`.
 public enum BuiltinCorpus {
   /// A tenth of the messages is held out.
   public static let holdOut = HoldOut(oneIn: 10)
 
-  /// All messages, in the collection's order: of each line what follows the tab.
+  /// The labels of the collection.
+  public static let labels = ["ham", "spam"]
+  static let labelField = "label"
+
+  /// All messages, in the collection's order: of each line what follows the tab, with the label before it where it is asked for.
   ///
-  /// - Throws: ``DataError`` where the program was installed without its resources.
-  public static func messages() throws(DataError) -> RecordStore {
+  /// - Throws: ``DataError`` where other fields are asked for, or where the program was installed without its resources.
+  public static func messages(_ fields: RecordFields = RecordFields()) throws(DataError) -> RecordStore {
+    try check(fields)
     let path = try Resources.path(of: "builtin-corpus/SMSSpamCollection.tsv")
     let bytes: [UInt8]
     do { bytes = try FileBytes.read(path) } catch { throw .unreadable(error) }
-    let messages = bytes.split(separator: UInt8(ascii: "\n")).enumerated().map { index, line in
-      (line: index + 1, text: line.firstIndex(of: UInt8(ascii: "\t")).map { line[($0 + 1)...] })
+    var (texts, labels): ([ArraySlice<UInt8>], [Int32]) = ([], [])
+    for (index, line) in bytes.split(separator: UInt8(ascii: "\n")).enumerated() {
+      guard let tab = line.firstIndex(of: UInt8(ascii: "\t")) else { throw .malformedLine(path: path, line: index + 1, reason: "no tab") }
+      texts.append(line[(tab + 1)...])
+      guard let known = fields.labels else { continue }
+      guard let label = known.index(of: line[..<tab]) else {
+        throw .malformedLine(path: path, line: index + 1, reason: "the label \(known.allowed)")
+      }
+      labels.append(label)
     }
-    if let bad = messages.first(where: { $0.text == nil }) {
-      throw .malformedLine(path: path, line: bad.line, reason: "no tab")
+    return RecordStore(texts, labels: fields.labels == nil ? nil : labels)
+  }
+
+  /// There is a text, and a label.
+  private static func check(_ fields: RecordFields) throws(DataError) {
+    let own = ["text", labelField]
+    for field in fields.all where field.option == "--unit" || field.option == "--prompt-field" || !own.contains(field.name) {
+      throw .malformedFile(
+        path: Corpus.builtinName, reason: "the built-in records have no field \"\(field.name)\" (\(field.option)): they have a text and a label")
     }
-    return RecordStore(messages.compactMap(\.text))
+    if fields.texts.count > 1 { throw .malformedFile(path: Corpus.builtinName, reason: "the built-in records have one text, no pair of them (--text-field)") }
   }
 }
 

@@ -3,32 +3,33 @@ public struct Corpus: Sendable {
   /// The name of the built-in corpus on the command line.
   public static let builtinName = "builtin"
 
-  /// `builtin`, or the file's path.
-  public let name: String
   public let training: RecordStore
   /// Records that training never sees; nil where there are none.
   public let heldOut: RecordStore?
 
-  public var isBuiltin: Bool { name == Self.builtinName }
-
   /// - Parameters:
-  ///   - data: `builtin` or a file of records.
-  ///   - evaluation: a file of records to evaluate on. Without it the built-in corpus' own hold-out is used; other
+  ///   - data: `builtin` or files of records, which follow each other.
+  ///   - evaluation: files of records to evaluate on. Without them the built-in corpus' own hold-out is used; other
   ///     data have none.
   ///     The built-in corpus trains on the same records either way.
   /// - Throws: ``DataError``.
-  public init(data: String, evaluation: String? = nil, textField: String = "text", unitField: String? = nil) throws(DataError) {
-    name = data
+  public init(data: [String], evaluation: [String] = [], fields: RecordFields = RecordFields()) throws(DataError) {
     var own: RecordStore?
-    if data == Self.builtinName {
-      if let unitField { throw .malformedFile(path: Self.builtinName, reason: "the built-in records have no field \"\(unitField)\" (--unit)") }
-      let split = BuiltinCorpus.holdOut.split(try BuiltinCorpus.messages())
+    if data == [Self.builtinName] {
+      let split = BuiltinCorpus.holdOut.split(try BuiltinCorpus.messages(fields))
       training = split.training
       own = split.heldOut
     } else {
-      training = try RecordReader.read(data, textField: textField, unitField: unitField)
+      training = try Self.records(data, fields)
     }
-    if let evaluation { own = try RecordReader.read(evaluation, textField: textField) }
-    heldOut = own
+    var evaluated = fields
+    evaluated.unit = nil
+    heldOut = evaluation.isEmpty ? own : try Self.records(evaluation, evaluated)
+  }
+
+  private static func records(_ files: [String], _ fields: RecordFields) throws(DataError) -> RecordStore {
+    var stores: [RecordStore] = []
+    for file in files { stores.append(try RecordReader.read(file, fields: fields)) }
+    return RecordStore(joining: stores)
   }
 }

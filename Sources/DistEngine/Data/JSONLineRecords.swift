@@ -1,30 +1,32 @@
-/// `.jsonl`: a line an object, of which a field is the record's text.
+/// `.jsonl`: a line an object, of which some fields are the record's.
 enum JSONLineRecords {
   static func parse(
-    _ buffer: UnsafeMutableBufferPointer<UInt8>, from start: Int, field: String, unitField: String?, path: String, offsets: inout [Int],
-    unitNames: inout UnitNames?
+    _ buffer: UnsafeMutableBufferPointer<UInt8>, from start: Int, path: String, into records: inout ParsedRecords
   ) throws(DataError) {
+    let fields = records.fields
+    let (slots, names) = (fields.slots, fields.all.map(\.name))
+    var texts: [String] = []
     var lines = LineCursor(buffer, from: start)
     while let line = lines.next() {
       let source = UnsafeBufferPointer(rebasing: buffer[line])
       guard !source.allSatisfy({ $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") || $0 == UInt8(ascii: "\r") }) else {
         continue
       }
-
-      var text: String
+      texts.removeAll(keepingCapacity: true)
       do {
-        let record = try Self.fields(of: source, naming: unitField.map { [field, $0] } ?? [field])
-        text = try Self.text(of: record, field: field)
-        if let unitField { unitNames?.append(try Self.unitName(of: record, field: unitField)) }
+        let record = try Self.fields(of: source, naming: names)
+        for slot in slots { texts.append(try text(of: record, slot)) }
+        if let label = fields.label, let labels = fields.labels { records.append(label: try index(of: record, field: label, in: labels)) }
+        if let unit = fields.unit { records.append(unit: try unitName(of: record, field: unit)) }
       } catch {
         throw .malformedLine(path: path, line: lines.line, column: error.column, reason: error.reason)
       }
-      let end = offsets.last!
-      text.withUTF8 { utf8 in
-        // A JSON string's text is shorter than the string as it stands in the line, which is UTF-8.
-        precondition(end + utf8.count <= line.upperBound, "a text longer than its line")
-        _ = UnsafeMutableBufferPointer(rebasing: buffer[end..<(end + utf8.count)]).update(fromContentsOf: utf8)
-        offsets.append(end + utf8.count)
+      for var text in texts {
+        text.withUTF8 { utf8 in
+          // JSON strings' texts are shorter than the strings as they stand in the line, which is UTF-8.
+          precondition(records.end + utf8.count <= line.upperBound, "texts longer than their line")
+          records.append(utf8, in: buffer)
+        }
       }
     }
   }
@@ -34,7 +36,7 @@ enum JSONLineRecords {
     let reason: String
   }
 
-  /// Faults say the column. They name no key but the one that was asked for: the others may be private.
+  /// Faults say the column. They name no key but those that were asked for: the others may be private.
   ///
   /// - Parameter names: of the fields that are asked for.
   private static func fields(of line: UnsafeBufferPointer<UInt8>, naming names: [String]) throws(Refusal) -> [String: JSONValue] {
@@ -52,10 +54,24 @@ enum JSONLineRecords {
     return fields
   }
 
-  private static func text(of fields: [String: JSONValue], field: String) throws(Refusal) -> String {
-    guard let value = fields[field] else { throw Refusal(reason: "no field \"\(field)\" (--text-field)") }
-    guard let text = value.string else { throw Refusal(reason: "field \"\(field)\" is not a string") }
+  private static func text(of fields: [String: JSONValue], _ slot: RecordFields.Slot) throws(Refusal) -> String {
+    guard let value = fields[slot.name] else { throw Refusal(reason: "no field \"\(slot.name)\" (\(slot.option))") }
+    guard let text = value.string else { throw Refusal(reason: "field \"\(slot.name)\" is not a string") }
     return text
+  }
+
+  /// A label is a string, or an integer or a truth value as text.
+  private static func index(of fields: [String: JSONValue], field: String, in labels: LabelSet) throws(Refusal) -> Int32 {
+    let text: String
+    switch fields[field] {
+    case .string(let label): text = label
+    case .integer(let number): text = "\(number)"
+    case .boolean(let value): text = "\(value)"
+    case nil: throw Refusal(reason: "no field \"\(field)\" (--label-field)")
+    default: throw Refusal(reason: "field \"\(field)\" (--label-field) is neither a string nor an integer")
+    }
+    guard let index = labels.index(of: text.utf8) else { throw Refusal(reason: "field \"\(field)\" (--label-field) \(labels.allowed)") }
+    return index
   }
 
   /// A unit's name is a string or an integer, as text. A record without one belongs to nobody's protection.

@@ -29,19 +29,10 @@ struct LineCursor {
   }
 }
 
-extension UnsafeMutableBufferPointer<UInt8> {
-  /// Moves a record's text to the end of those before it, and notes where it ends.
-  func keep(_ text: Range<Int>, offsets: inout [Int]) {
-    let end = offsets.last!
-    memmove(baseAddress! + end, baseAddress! + text.lowerBound, text.count)
-    offsets.append(end + text.count)
-  }
-}
-
 /// `.txt`: a line a record.
 enum LineRecords {
-  static func parse(_ buffer: UnsafeMutableBufferPointer<UInt8>, from start: Int, offsets: inout [Int]) {
+  static func parse(_ buffer: UnsafeMutableBufferPointer<UInt8>, from start: Int, into records: inout ParsedRecords) {
     var lines = LineCursor(buffer, from: start)
-    while let line = lines.next() { buffer.keep(line, offsets: &offsets) }
+    while let line = lines.next() { records.append(UnsafeBufferPointer(rebasing: buffer[line]), in: buffer) }
   }
 }

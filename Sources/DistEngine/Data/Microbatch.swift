@@ -3,8 +3,10 @@
 /// Three things: a *record* is a text of the data; a *sequence* is what attention sees, the rows of one record; a *unit* is what privacy
 /// protects, one record or several of the same name, whose sequences lie one behind the other.
 ///
-/// R rows are the targets of all sequences; a row's loss counts `1/(T_i k)`, T_i being the targets of its own sequence and k the
-/// sequences of its unit, so that a unit's loss is the mean over its records of the mean over each one's targets.
+/// R rows are the inputs of all sequences. A language model's row has a target, whose loss counts `1/(T_i k)`, T_i being the targets of its own
+/// sequence that count and k the sequences of its unit, so that a unit's loss is the mean over its records of the mean over each one's targets. A
+/// target that doesn't count, of a prompt, is −1: its loss is 0 and so is its gradient, whatever the logits. A classifier's sequence has a label,
+/// whose loss counts 1/k, and no targets.
 package struct Microbatch {
   /// The most that a microbatch may hold.
   package struct Capacity: Hashable, Sendable {
@@ -26,7 +28,7 @@ package struct Microbatch {
   }
 
   package let capacity: Capacity
-  private let tokenBuffer, targetBuffer, positionBuffer: UnsafeMutableBufferPointer<Int32>
+  private let tokenBuffer, targetBuffer, positionBuffer, typeBuffer, labelBuffer: UnsafeMutableBufferPointer<Int32>
   private let lossScaleBuffer: Vector
   private let lossBuffer: UnsafeMutableBufferPointer<Double>
 
@@ -44,15 +46,21 @@ package struct Microbatch {
   private var recordCounts: [Int] = []
   /// The record behind each of `sequences`.
   package private(set) var records: [Int] = []
+  /// Targets of each sequence that count: 0 where a completion was cut away altogether.
+  private var countedTargets: [Int] = []
+  /// Whether sequences have labels in place of targets.
+  package private(set) var isClassification = false
 
   /// Buffers that a plan declared.
   package struct Buffers: Sendable {
-    let tokens, targets, positions, lossScale, losses: MemoryPlan.BufferID
+    let tokens, targets, positions, types, labels, lossScale, losses: MemoryPlan.BufferID
 
     package init(_ capacity: Capacity, in plan: inout MemoryPlan) {
       tokens = plan.add("microbatch tokens", .data, count: capacity.rows, of: Int32.self)
       targets = plan.add("microbatch targets", .data, count: capacity.rows, of: Int32.self)
       positions = plan.add("microbatch positions", .data, count: capacity.rows, of: Int32.self)
+      types = plan.add("microbatch token types", .data, count: capacity.rows, of: Int32.self)
+      labels = plan.add("microbatch labels", .data, count: capacity.rows, of: Int32.self)
       lossScale = plan.add("microbatch loss scale", .data, count: capacity.rows)
       losses = plan.add("microbatch losses", .data, count: capacity.rows, of: Double.self)
     }
@@ -63,6 +71,8 @@ package struct Microbatch {
     tokenBuffer = arena.elements(buffers.tokens, of: Int32.self)
     targetBuffer = arena.elements(buffers.targets, of: Int32.self)
     positionBuffer = arena.elements(buffers.positions, of: Int32.self)
+    typeBuffer = arena.elements(buffers.types, of: Int32.self)
+    labelBuffer = arena.elements(buffers.labels, of: Int32.self)
     lossScaleBuffer = arena.elements(buffers.lossScale)
     lossBuffer = arena.elements(buffers.losses, of: Double.self)
     sequences.reserveCapacity(capacity.units)
@@ -74,15 +84,26 @@ package struct Microbatch {
 
   package var rowCount: Int { sequences.last?.upperBound ?? 0 }
   package var tokens: UnsafeBufferPointer<Int32> { UnsafeBufferPointer(rebasing: tokenBuffer[..<rowCount]) }
+  /// By row; −1: no loss here.
   package var targets: UnsafeBufferPointer<Int32> { UnsafeBufferPointer(rebasing: targetBuffer[..<rowCount]) }
+  /// By row; 0 where records have none.
+  package var tokenTypes: UnsafeBufferPointer<Int32> { UnsafeBufferPointer(rebasing: typeBuffer[..<rowCount]) }
+  /// By sequence, of a classification.
+  package var labels: UnsafeBufferPointer<Int32> { UnsafeBufferPointer(rebasing: labelBuffer[..<(isClassification ? sequences.count : 0)]) }
   package var positions: UnsafeBufferPointer<Int32> { UnsafeBufferPointer(rebasing: positionBuffer[..<rowCount]) }
-  package var lossScale: Vector { Vector(rebasing: lossScaleBuffer[..<rowCount]) }
-  /// Loss of each row, in nats, after the forward pass.
-  package var losses: UnsafeMutableBufferPointer<Double> { UnsafeMutableBufferPointer(rebasing: lossBuffer[..<rowCount]) }
+  /// What each loss counts in its unit's: by row, of a classification by sequence.
+  package var lossScale: Vector { Vector(rebasing: lossScaleBuffer[..<lossCount]) }
+  /// Losses in nats, after the forward pass: by row, 0 where it has no target that counts; of a classification by sequence.
+  package var losses: UnsafeMutableBufferPointer<Double> { UnsafeMutableBufferPointer(rebasing: lossBuffer[..<lossCount]) }
+  private var lossCount: Int { isClassification ? sequences.count : rowCount }
+  /// Targets that count, of all sequences; a classification's labels.
+  package var countedTargetCount: Int { countedTargets.reduce(0, +) }
 
   package mutating func removeAll() {
     sequences.removeAll(keepingCapacity: true)
     records.removeAll(keepingCapacity: true)
+    countedTargets.removeAll(keepingCapacity: true)
+    isClassification = false
     recordCounts.removeAll(keepingCapacity: true)
     isFirstPart.removeAll(keepingCapacity: true)
     unitRows.removeAll(keepingCapacity: true)
@@ -98,23 +119,56 @@ package struct Microbatch {
   /// Appends a unit of one record of at least two ids: all but the last are inputs, all but the first are targets.
   package mutating func append(unit: Int, ids: some RandomAccessCollection<Int32>) {
     precondition(hasRoom(for: ids.count - 1), "a record of \(ids.count - 1) targets")
-    appendSequence(ids, record: unit, of: 1)
+    appendSequence(ids.dropLast(), record: unit)
+    setTargets(ids.dropFirst(), of: 1, lossStart: 0)
     endUnit(unit, sequences: 1, of: 1, isFirst: true)
   }
 
-  /// Appends a sequence of a unit of `count`.
-  private mutating func appendSequence(_ ids: some RandomAccessCollection<Int32>, record: Int, of count: Int) {
-    let targets = ids.count - 1
-    precondition(targets >= 1 && targets <= capacity.positions, "a record of \(targets) targets")
+  /// Appends a unit of one record of a classification: all ids are inputs.
+  package mutating func append(unit: Int, ids: some RandomAccessCollection<Int32>, label: Int32) {
+    precondition(hasRoom(for: ids.count), "a record of \(ids.count) ids")
+    appendSequence(ids, record: unit)
+    setLabel(label, of: 1)
+    endUnit(unit, sequences: 1, of: 1, isFirst: true)
+  }
+
+  /// Appends a sequence's inputs.
+  private mutating func appendSequence(
+    _ ids: some RandomAccessCollection<Int32>, types: (some RandomAccessCollection<Int32>)? = [Int32]?.none, record: Int
+  ) {
+    precondition(!ids.isEmpty && ids.count <= capacity.positions, "a record of \(ids.count) rows")
     let first = rowCount
-    for (t, (id, next)) in zip(ids.dropLast(), ids.dropFirst()).enumerated() {
+    for (t, id) in ids.enumerated() {
       tokenBuffer[first + t] = id
-      targetBuffer[first + t] = next
       positionBuffer[first + t] = Int32(t)
-      lossScaleBuffer[first + t] = 1 / Float(targets * count)
+      typeBuffer[first + t] = 0
     }
-    sequences.append(first..<first + targets)
+    if let types {
+      for (t, type) in types.enumerated() { typeBuffer[first + t] = type }
+    }
+    sequences.append(first..<first + ids.count)
     records.append(record)
+  }
+
+  /// Gives the last sequence its targets, those from `lossStart` on with a loss.
+  ///
+  /// - Parameter count: sequences of the unit.
+  private mutating func setTargets(_ targets: some RandomAccessCollection<Int32>, of count: Int, lossStart: Int) {
+    let rows = sequences[sequences.count - 1]
+    let counted = targets.count - lossStart
+    for (t, target) in targets.enumerated() {
+      targetBuffer[rows.lowerBound + t] = t < lossStart ? -1 : target
+      lossScaleBuffer[rows.lowerBound + t] = t < lossStart ? 0 : 1 / Float(counted * count)
+    }
+    countedTargets.append(counted)
+  }
+
+  /// Gives the last sequence its label.
+  private mutating func setLabel(_ label: Int32, of count: Int) {
+    isClassification = true
+    labelBuffer[sequences.count - 1] = label
+    lossScaleBuffer[sequences.count - 1] = 1 / Float(count)
+    countedTargets.append(1)
   }
 
   /// - Parameter total: records of the whole unit that take part.
@@ -131,16 +185,21 @@ package struct Microbatch {
   package mutating func append(_ drawn: DrawnUnit, of dataset: TokenizedDataset) {
     precondition(hasRoom(for: dataset.targetCount(of: drawn)) && !drawn.records.isEmpty, "unit \(drawn.unit) doesn't fit")
     for record in drawn.records {
-      let inputs = dataset.inputRange(of: record)
-      appendSequence(dataset.ids[inputs.lowerBound...inputs.upperBound], record: record, of: drawn.recordCount)
+      appendSequence(dataset.inputs(of: record), types: dataset.tokenTypes(of: record), record: record)
+      if let label = dataset.label(of: record) {
+        setLabel(label, of: drawn.recordCount)
+      } else {
+        setTargets(dataset.targets(of: record), of: drawn.recordCount, lossStart: dataset.lossStart(of: record))
+      }
     }
     endUnit(drawn.unit, sequences: drawn.records.count, of: drawn.recordCount, isFirst: drawn.isFirst)
   }
 
-  /// Mean loss of a sequence over its targets, in nats.
+  /// Loss of a sequence, in nats: the mean over its targets that count, 0 where none does; a classification's is its label's.
   package func loss(ofSequence sequence: Int) -> Double {
-    let rows = sequences[sequence]
-    return losses[rows].reduce(0, +) / Double(rows.count)
+    if isClassification { return losses[sequence] }
+    let counted = countedTargets[sequence]
+    return counted == 0 ? 0 : losses[sequences[sequence]].reduce(0, +) / Double(counted)
   }
 
   /// Mean over a unit's records of the loss of each; of a part of a unit, what it contributes to that.

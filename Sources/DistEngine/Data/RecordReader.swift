@@ -2,7 +2,7 @@
 ///
 /// - `.txt`: a line a record. Lines end with LF or CR LF. A blank line is a record without text, so that the n-th line is
 ///   always the n-th record.
-/// - `.jsonl`: a line an object, of which one field is a record's text. Lines of nothing but white space are passed over.
+/// - `.jsonl`: a line an object, of which some fields are the record's. Lines of nothing but white space are passed over.
 /// - `.csv`: RFC 4180, the first row names the columns. Quoted fields may hold separators, line ends and doubled quotes.
 /// - `.tsv`: the same with tabs and without quoting: a quote is a character like others.
 ///
@@ -20,16 +20,14 @@ public enum RecordReader {
 
   /// All records of a file.
   ///
-  /// - Parameters:
-  ///   - textField: the field or column that holds the text; `.txt` has none.
-  ///   - unitField: the one that names the unit a record belongs to; nil: every record is one.
+  /// - Parameter fields: the fields or columns that are read; `.txt` has none, and one text a record.
   /// - Throws: ``DataError`` that names the file and, for bad content, the line.
-  public static func read(_ path: String, textField: String = "text", unitField: String? = nil) throws(DataError) -> RecordStore {
+  public static func read(_ path: String, fields: RecordFields = RecordFields()) throws(DataError) -> RecordStore {
     do { try FileBytes.checkReadable(path) } catch { throw .unreadable(error) }
     let format = try format(of: path)
     var bytes: [UInt8]
     do { bytes = try FileBytes.read(path) } catch { throw .unreadable(error) }
-    let records = try parse(&bytes, format: format, textField: textField, unitField: unitField, path: path)
+    let records = try parse(&bytes, format: format, fields: fields, path: path)
     guard !records.isEmpty else { throw .noRecords(path: path) }
     return records
   }
@@ -42,36 +40,31 @@ public enum RecordReader {
     return format
   }
 
-  /// Parses in place: a record's text is never longer than its source, so that texts move to the front of the same memory.
+  /// Parses in place: a record's texts are never longer than their source, so that they move to the front of the same memory.
   package static func parse(
-    _ bytes: inout [UInt8], format: Format, textField: String, unitField: String? = nil, path: String
+    _ bytes: inout [UInt8], format: Format, fields: RecordFields = RecordFields(), path: String
   ) throws(DataError) -> RecordStore {
     if FileBytes.isLargeFilePointer(bytes) { throw .malformedFile(path: path, reason: FileBytes.largeFilePointerReason) }
     if let encoding = format == .text ? TextEncoding(markOf: bytes) : TextEncoding(of: bytes) {
       throw .malformedFile(path: path, reason: encoding.refusal)
     }
-    if unitField != nil, format == .text {
-      throw .malformedFile(path: path, reason: "a .txt has no fields, so --unit can't name one: .jsonl, .csv and .tsv have")
+    if format == .text, let other = fields.all.dropFirst().first {
+      throw .malformedFile(path: path, reason: "a .txt has no fields, so \(other.option) can't name one: .jsonl, .csv and .tsv have")
     }
-    var offsets = [0]
-    var unitNames = unitField.map { _ in UnitNames() }
     let lines = bytes.count { $0 == UInt8(ascii: "\n") }
-    do { try MemoryRoom.check((lines + 2) * MemoryLayout<Int>.size, for: path) } catch { throw .unreadable(error) }
-    offsets.reserveCapacity(lines + 2)
-    let end = try bytes.withUnsafeMutableBufferPointer { (buffer) throws(DataError) in
+    do { try MemoryRoom.check((lines + 2) * fields.slots.count * MemoryLayout<Int>.size, for: path) } catch { throw .unreadable(error) }
+    var records = ParsedRecords(fields, capacity: lines + 2)
+    try bytes.withUnsafeMutableBufferPointer { (buffer) throws(DataError) in
       let start = buffer.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
       switch format {
-      case .text: LineRecords.parse(buffer, from: start, offsets: &offsets)
-      case .jsonLines: try JSONLineRecords.parse(
-        buffer, from: start, field: textField, unitField: unitField, path: path, offsets: &offsets, unitNames: &unitNames)
-      case .csv, .tsv:
-        try DelimitedRecords(format: format, column: textField, unitColumn: unitField, path: path)
-          .parse(buffer, from: start, offsets: &offsets, unitNames: &unitNames)
+      case .text: LineRecords.parse(buffer, from: start, into: &records)
+      case .jsonLines: try JSONLineRecords.parse(buffer, from: start, path: path, into: &records)
+      case .csv, .tsv: try DelimitedRecords(format: format, fields: fields, path: path).parse(buffer, from: start, into: &records)
       }
-      return offsets.last!
     }
-    bytes.removeLast(bytes.count - end)
-    return RecordStore(bytes: bytes, offsets: offsets, unitNames: unitNames)
+    bytes.removeLast(bytes.count - records.end)
+    return RecordStore(
+      bytes: bytes, offsets: records.offsets, shape: .init(fields), labels: records.labels, unitNames: records.unitNames)
   }
 }
 
@@ -85,6 +78,8 @@ public enum DataError: UserError, Equatable {
   /// The header itself is not repeated: of a file that has none, it is a record.
   case missingColumn(path: String, column: String, option: String = "--text-field", count: Int)
   case missingResource(name: String, searched: [String])
+  /// What the user or the model says of the labels that there are.
+  case badLabels(what: String, reason: String)
 
   public var description: String {
     switch self {
@@ -99,6 +94,7 @@ public enum DataError: UserError, Equatable {
       "\(path), line \(line)\(column.map { ", column \($0)" } ?? ""): \(reason)"
     case .missingColumn(let path, let column, let option, let count):
       "\(path), line 1: no column \"\(column)\" (\(option)): this line must name the columns, and none of its \(count) has that name"
+    case .badLabels(let what, let reason): "\(what): \(reason)"
     case .missingResource(let name, let searched):
       "\(name) is not beside the program: reinstall it with its .resources directory "
         + "(looked for \(searched.joined(separator: ", ")))"

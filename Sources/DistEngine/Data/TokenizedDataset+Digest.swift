@@ -4,10 +4,7 @@ extension TokenizedDataset {
   /// SHA-256 of the records' ids and of where each begins: equal for equal records in equal order.
   package var digest: [UInt8] {
     var hash = SHA256()
-    ids.withUnsafeBytes { hash.update(bufferPointer: $0) }
-    for record in 0..<count {
-      withUnsafeBytes(of: inputRange(of: record).lowerBound) { hash.update(bufferPointer: $0) }
-    }
+    hash.update(bufferPointer: bytes)
     for unit in 0..<unitCount {
       for record in units.records(of: unit) { withUnsafeBytes(of: (unit, record)) { hash.update(bufferPointer: $0) } }
     }

@@ -5,16 +5,20 @@ extension TokenizedDataset {
   package func notes(_ name: String) -> [String] {
     var notes: [String] = []
     if unitCount != count { notes.append("\(count) \(name) records of \(unitCount) units") }
-    let (cut, targets) = cutRecords
-    if cut > 0 {
-      let all = totalTargetCount + targets
+    let rows = isClassification ? "ids" : "targets"
+    if statistics.cutRecords > 0 {
+      let all = totalTargetCount + statistics.cutRows
       notes.append(
-        "\(cut) of \(count) \(name) records are longer than \(longestSequence) targets and are cut: \(targets) of \(all) targets are left out"
-      )
+        "\(statistics.cutRecords) of \(count) \(name) records are longer than \(longestSequence) \(rows) and are cut: \(statistics.cutRows) of \(all) \(rows) "
+          + "are left out")
     }
-    if emptyRecordCount > 0 {
+    if statistics.uncountedRecords > 0 {
       notes.append(
-        "\(emptyRecordCount) of \(count) \(name) records are empty: they count as records and hold nothing but the end of text")
+        "\(statistics.uncountedRecords) of \(count) \(name) records are cut before their text begins: they count as records, with loss 0 and no gradient")
+    }
+    if statistics.emptyRecords > 0 {
+      let left = isClassification ? "no text" : "nothing but the end of text"
+      notes.append("\(statistics.emptyRecords) of \(count) \(name) records are empty: they count as records and hold \(left)")
     }
     return notes
   }

@@ -1,13 +1,18 @@
 import Foundation
 
 extension TokenizedDataset {
-  /// Entropy of the targets' distribution, in nats: the loss of the best model that knows only how often each id occurs.
+  /// Entropy of the distribution of the targets that count, or of the labels, in nats: the loss of the best model that knows only how often each
+  /// occurs.
   package var unigramEntropy: Double {
     var counts: [Int32: Int] = [:]
     for record in 0..<count {
-      for id in targets(of: record) { counts[id, default: 0] += 1 }
+      if let label = label(of: record) {
+        counts[label, default: 0] += 1
+      } else {
+        for id in targets(of: record).dropFirst(lossStart(of: record)) { counts[id, default: 0] += 1 }
+      }
     }
-    let total = Double(totalTargetCount)
+    let total = Double(countedTargetCount)
     return counts.values.reduce(0) { $0 - Double($1) / total * log(Double($1) / total) }
   }
 

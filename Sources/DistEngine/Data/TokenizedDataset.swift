@@ -1,64 +1,83 @@
-/// Records as ids, one after the other: what training reads.
+/// Records as ids, one after the other: what training reads. Copies share one memory.
 ///
-/// A record's sequence of n + 1 ids (n ≥ 1) gives n inputs, all but the last id, and n targets, all but the first.
+/// A language model's sequence of n + 1 ids (n ≥ 1) gives n inputs, all but the last id, and n targets, all but the first; those before
+/// ``lossStart(of:)`` carry no loss. A classifier's sequence of n ids gives n inputs, and has one label. Either way it has n rows.
 public struct TokenizedDataset: Sendable {
-  /// All sequences.
-  public let ids: [Int32]
-  /// Where sequences begin in `ids`, and where the last one ends: [count + 1].
-  private let offsets: [Int]
-  /// T: the most targets a sequence has; 0 without records.
-  public let longestSequence: Int
-  /// Records of which a part is left out, and the targets left out of all of them.
-  public let cutRecords: (count: Int, targets: Int)
+  public typealias IDs = Slice<UnsafeBufferPointer<Int32>>
+
+  public let format: SequenceFormat
+  private let memory: SequenceMemory
+  package let statistics: SequenceStatistics
   /// Which records belong together.
   package let units: UnitIndex
-  /// Records without text: their one target is the end of text.
-  public let emptyRecordCount: Int
 
-  /// - Parameter longestSequence: T: sequences are cut to T inputs and T targets. A cut record is still one record.
-  public init(_ records: RecordStore, tokenizer: some Tokenizer, longestSequence: Int) {
-    var ids: [Int32] = []
-    var offsets = [0]
-    offsets.reserveCapacity(records.count + 1)
-    var longest = 0
-    var (cutCount, cutTargets, emptyCount) = (0, 0, 0)
-    ids.reserveCapacity(Self.idCount(records, tokenizer: tokenizer, longestSequence: longestSequence))
-    for record in records {
-      // A text's targets are its ids and the end of text.
-      let left = tokenizer.count(of: record) + 1 - longestSequence
-      if left > 0 { (cutCount, cutTargets) = (cutCount + 1, cutTargets + left) }
-      if record.isEmpty { emptyCount += 1 }
-      tokenizer.encodeRecord(record, longestSequence: longestSequence, into: &ids)
-      longest = max(longest, ids.count - offsets.last! - 1)
-      offsets.append(ids.count)
+  init(_ memory: SequenceMemory, format: SequenceFormat, statistics: SequenceStatistics, units: UnitIndex) {
+    (self.memory, self.format, self.statistics, self.units) = (memory, format, statistics, units)
+  }
+
+  /// Sequences of records that are in memory, in this process's own.
+  ///
+  /// - Parameters:
+  ///   - format: nil: a language model's, between the tokenizer's own ids.
+  ///   - longestSequence: T: sequences are cut to T rows. A cut record is still one record.
+  public init<Source: Tokenizer>(_ records: RecordStore, tokenizer: Source, format: SequenceFormat? = nil, longestSequence: Int) {
+    let format = format ?? .language(tokenizer)
+    var draft = SequenceDraft(tokenizer: tokenizer, format: format, longestSequence: longestSequence)
+    draft.append(records)
+    let memory = SequenceMemory(draft.layout(records: records.count, ids: draft.ids.count))
+    var end = 0
+    for (record, length) in draft.lengths.enumerated() {
+      end += Int(length)
+      memory.offsets[record + 1] = end
     }
-    units = records.unitNames.map(UnitIndex.init) ?? UnitIndex(recordCount: records.count)
-    self.ids = ids
-    self.offsets = offsets
-    self.longestSequence = longest
-    cutRecords = (cutCount, cutTargets)
-    emptyRecordCount = emptyCount
+    _ = memory.labels.update(fromContentsOf: draft.labels)
+    _ = memory.lossStarts.update(fromContentsOf: draft.lossStarts)
+    draft.moveIDs(0..<end, to: memory)
+    self.init(
+      memory, format: format, statistics: draft.statistics,
+      units: records.unitNames.map(UnitIndex.init) ?? UnitIndex(recordCount: records.count))
   }
 
-  /// Ids of all sequences, before they are made.
-  package static func idCount(_ records: RecordStore, tokenizer: some Tokenizer, longestSequence: Int) -> Int {
-    records.reduce(0) { $0 + min(tokenizer.count(of: $1) + 1, longestSequence) + 1 }
-  }
+  /// All sequences.
+  public var ids: UnsafeBufferPointer<Int32> { UnsafeBufferPointer(memory.ids) }
+  /// All of the memory that the sequences are in.
+  var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(memory.bytes) }
+  package var byteCount: Int { memory.layout.byteCount }
 
+  public var isClassification: Bool { format == .classification }
   public var unitCount: Int { units.count }
-  public var count: Int { offsets.count - 1 }
+  public var count: Int { memory.layout.records }
   public var isEmpty: Bool { count == 0 }
+  /// T: the most rows a sequence has; 0 without records.
+  public var longestSequence: Int { statistics.longest }
 
-  /// Targets of all records.
-  public var totalTargetCount: Int { ids.count - count }
+  /// Rows of all records: a language model's targets, those without loss among them; a classifier's inputs.
+  public var totalTargetCount: Int { ids.count - count * format.idsBeyondRows }
 
-  /// Targets, and inputs, of record `i`: at least 1.
-  public func targetCount(of i: Int) -> Int { offsets[i + 1] - offsets[i] - 1 }
+  /// Targets that carry loss, of all records; a classifier's labels.
+  public var countedTargetCount: Int { statistics.countedTargets }
 
-  /// Where the inputs of record `i` stand in `ids`; its targets stand one further.
-  public func inputRange(of i: Int) -> Range<Int> { offsets[i]..<(offsets[i + 1] - 1) }
+  /// Rows of record `i`: its inputs, at least 1, and a language model's targets, those without loss among them.
+  public func targetCount(of i: Int) -> Int { memory.offsets[i + 1] - memory.offsets[i] - format.idsBeyondRows }
 
-  public func inputs(of i: Int) -> ArraySlice<Int32> { ids[inputRange(of: i)] }
+  /// Where the inputs of record `i` stand in `ids`; a language model's targets stand one further.
+  public func inputRange(of i: Int) -> Range<Int> { memory.offsets[i]..<(memory.offsets[i + 1] - format.idsBeyondRows) }
 
-  public func targets(of i: Int) -> ArraySlice<Int32> { ids[(offsets[i] + 1)..<offsets[i + 1]] }
+  public func inputs(of i: Int) -> IDs { ids[inputRange(of: i)] }
+
+  /// A language model's targets.
+  public func targets(of i: Int) -> IDs { ids[(memory.offsets[i] + 1)..<memory.offsets[i + 1]] }
+
+  /// The label's index among the public ones; nil where records have none.
+  public func label(of i: Int) -> Int32? { memory.layout.hasLabels ? memory.labels[i] : nil }
+
+  /// Types of the inputs; nil: all are 0.
+  public func tokenTypes(of i: Int) -> IDs? { memory.layout.hasTypes ? UnsafeBufferPointer(memory.types)[inputRange(of: i)] : nil }
+
+  /// The first of a record's targets that carries loss: where a completion begins behind its prompt; as many as it has targets where the
+  /// completion was cut away.
+  public func lossStart(of i: Int) -> Int { memory.layout.hasLossStarts ? Int(memory.lossStarts[i]) : 0 }
+
+  /// Targets of record `i` that carry loss.
+  public func countedTargetCount(of i: Int) -> Int { isClassification ? 1 : targetCount(of: i) - lossStart(of: i) }
 }

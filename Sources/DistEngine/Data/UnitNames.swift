@@ -23,33 +23,41 @@ package struct UnitNames: Sendable {
 
 /// The records of each unit: what privacy protects, one record or several of one name.
 package struct UnitIndex: Sendable {
-  /// Where a unit's records begin in `records`, and where the last one's end: [count + 1].
-  private let offsets: [Int]
-  /// Records by unit, each unit's ascending.
-  private let records: [Int]
+  package let count: Int
+  /// nil where every record is a unit of its own.
+  private let groups: Groups?
+
+  private struct Groups {
+    /// Where a unit's records begin in `records`, and where the last one's end: [count + 1].
+    let offsets: [Int]
+    /// Records by unit, each unit's ascending.
+    let records: [Int]
+  }
 
   /// Every record a unit of its own.
   package init(recordCount: Int) {
-    offsets = Array(0...recordCount)
-    records = Array(0..<recordCount)
+    count = recordCount
+    groups = nil
   }
 
   package init(_ names: UnitNames) {
     var counts = [Int](repeating: 0, count: names.names.count + 1)
     for unit in names.units { counts[unit + 1] += 1 }
     for unit in names.names.indices { counts[unit + 1] += counts[unit] }
-    offsets = counts
     var places = counts
     var records = [Int](repeating: 0, count: names.units.count)
     for (record, unit) in names.units.enumerated() {
       records[places[unit]] = record
       places[unit] += 1
     }
-    self.records = records
+    count = names.names.count
+    groups = Groups(offsets: counts, records: records)
   }
 
-  package var count: Int { offsets.count - 1 }
-  package func records(of unit: Int) -> ArraySlice<Int> { records[offsets[unit]..<offsets[unit + 1]] }
+  package func records(of unit: Int) -> ArraySlice<Int> {
+    guard let groups else { return [unit] }
+    return groups.records[groups.offsets[unit]..<groups.offsets[unit + 1]]
+  }
 }
 
 /// Which of a unit's records take part in a step: all, or where there are more than `most` a choice that is a function of (key, step, record),

@@ -219,7 +219,7 @@ package enum RowKernels {
 
   // MARK: Softmax and cross-entropy
 
-  /// In place: logits become the gradient of `rowScale · loss`; writes `losses`.
+  /// In place: logits become the gradient of `rowScale · loss`; writes `losses`. Where a target is below 0 both are 0, whatever the logits.
   package static func crossEntropy(
     logits: Matrix, targets: UnsafeBufferPointer<Int32>, rowScale: Vector, losses: UnsafeMutableBufferPointer<Double>
   ) {
@@ -230,7 +230,7 @@ package enum RowKernels {
     }
   }
 
-  /// Writes `losses` alone.
+  /// Writes `losses` alone: 0 where a target is below 0.
   package static func crossEntropyLosses(
     logits: Matrix, targets: UnsafeBufferPointer<Int32>, losses: UnsafeMutableBufferPointer<Double>
   ) {

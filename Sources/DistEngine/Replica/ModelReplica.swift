@@ -242,7 +242,7 @@ package final class ModelReplica {
     accumulator.endMicrobatch(RepeatedPass(model, pass))
   }
 
-  /// Loss over some records, weighted by target: sum in nats, and the number of targets.
+  /// Loss over some records, weighted by target: sum in nats, and the number of targets that count.
   package func loss(of records: some Sequence<Int>, in dataset: TokenizedDataset) -> (sum: Double, targets: Int) {
     var result = (sum: 0.0, targets: 0)
     let units = records.map { DrawnUnit(unit: $0, records: [$0]) }
@@ -250,7 +250,7 @@ package final class ModelReplica {
       let batch = fill(units, of: dataset)
       model.losses(Pass(memory, batch))
       result.sum += batch.losses.reduce(0, +)
-      result.targets += batch.rowCount
+      result.targets += batch.countedTargetCount
     }
     return result
   }

@@ -130,7 +130,7 @@ package struct PrivacyStatement: Encodable, Sendable {
     }
     warnings.append(
       "losses, norms, clip fractions, drawn batches and times are computed from private data without noise: they are for the operator, not for release")
-    if configuration.evaluationData == nil && setup.evaluation != nil {
+    if configuration.evaluationData.isEmpty && setup.evaluation != nil {
       warnings.append("the held-out records' loss is computed without noise; the guarantee is for the training records")
     }
     warnings.append(

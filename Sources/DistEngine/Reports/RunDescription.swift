@@ -16,9 +16,11 @@ struct RunDescription: Encodable {
   let mode: TrainingMode
   let model: String
   let modelShape: Shape
-  let data: String
-  let evaluationData: String?
-  let textField: String
+  let data: [String]
+  let evaluationData: [String]
+  let textField: [String]
+  let promptField, labelField: String?
+  let labels: [String]?
   let tokenizer: String
   let unit: String
   let maxRecordsPerUnit: Int?
@@ -86,7 +88,8 @@ struct RunDescription: Encodable {
       heads: shape.heads, innerWidth: shape.innerWidth, tied: shape.tiedEmbeddings, parameters: shape.parameterCount)
     data = configuration.data
     evaluationData = configuration.evaluationData
-    textField = configuration.textField
+    textField = configuration.textFields
+    (promptField, labelField, labels) = (configuration.promptField, configuration.labelField, configuration.labels)
     trainingRecords = setup.training.count
     unit = configuration.unitDescription
     maxRecordsPerUnit = configuration.unitField == nil ? nil : configuration.maxRecordsPerUnit

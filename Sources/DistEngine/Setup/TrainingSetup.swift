@@ -115,8 +115,8 @@ package struct TrainingSetup {
 
     init(_ configuration: TrainingConfiguration, hashesRecords: Bool) throws {
       try configuration.validate()
-      if let evaluation = configuration.evaluationData, Self.isSameFile(evaluation, configuration.data) {
-        throw TrainingError.conflictingOptions("--eval-data \(evaluation) is the training file: records that training has seen measure nothing")
+      for evaluation in configuration.evaluationData where configuration.data.contains(where: { Self.isSameFile(evaluation, $0) }) {
+        throw TrainingError.conflictingOptions("--eval-data \(evaluation) is a training file: records that training has seen measure nothing")
       }
       let source = try ModelSource.resolve(configuration.model, tokenizer: configuration.tokenizer)
       // The records that the model learns begin and end with the tokenizer's id, whatever stood around those it knows.
@@ -181,18 +181,18 @@ package struct TrainingSetup {
     if let length = configuration.sequenceLength, length > model.positions {
       throw TrainingError.sequenceLongerThanModel(length: length, positions: model.positions)
     }
-    let corpus = try Corpus(
-      data: configuration.data, evaluation: configuration.evaluationData, textField: configuration.textField, unitField: configuration.unitField)
-    let longest = configuration.sequenceLength ?? model.positions
-    for (records, file) in [(corpus.training, configuration.data), (corpus.heldOut, configuration.evaluationData ?? configuration.data)] {
-      guard let records else { continue }
-      let bytes = TokenizedDataset.idCount(records, tokenizer: tokenizer, longestSequence: longest) * MemoryLayout<Int32>.size
-      try MemoryRoom.check(bytes, for: file)
-    }
+    let corpus = try Corpus(data: configuration.data, evaluation: configuration.evaluationData, fields: configuration.recordFields())
     look(corpus.training)
+    let longest = configuration.sequenceLength ?? model.positions
+    let format = configuration.labelField == nil ? SequenceFormat.language(tokenizer) : .classification
+    func sequences(_ records: RecordStore, _ files: [String]) throws -> TokenizedDataset {
+      let dataset = TokenizedDataset(records, tokenizer: tokenizer, format: format, longestSequence: longest)
+      guard dataset.isEmpty || dataset.countedTargetCount > 0 else { throw TrainingError.nothingCounts(data: files.joined(separator: ", ")) }
+      return dataset
+    }
     return (
-      TokenizedDataset(corpus.training, tokenizer: tokenizer, longestSequence: longest),
-      corpus.heldOut.map { TokenizedDataset($0, tokenizer: tokenizer, longestSequence: longest) }
+      try sequences(corpus.training, configuration.data),
+      try corpus.heldOut.map { try sequences($0, configuration.evaluationData.isEmpty ? configuration.data : configuration.evaluationData) }
     )
   }
 
@@ -287,7 +287,7 @@ package struct TrainingSetup {
     switch configuration.noise {
     case .multiplier(let sigma)?: return Noise(multiplier: sigma, allowedSteps: length.steps)
     case .targetEpsilon(let epsilon)?: target = epsilon
-    case nil where configuration.data == Corpus.builtinName:
+    case nil where configuration.data == [Corpus.builtinName]:
       target = TrainingConfiguration.builtinTargetEpsilon
     case nil: throw TrainingError.noNoise
     }

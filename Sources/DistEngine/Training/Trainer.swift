@@ -218,7 +218,7 @@ public final class Trainer {
       longestRecord: setup.training.longestSequence, steps: setup.steps, expectedBatchSize: setup.configuration.batchSize,
       privacy: setup.privacy, warnings: setup.notes + warnings + (crowded.map { [$0] } ?? []),
       plannedBytes: replica.plan.memory.byteCountOfRank, sharding: exchange.plan.sharding, noise: exchange.plan.noise,
-      unigramEntropy: setup.configuration.data == Corpus.builtinName
+      unigramEntropy: setup.configuration.data == [Corpus.builtinName]
         ? setup.evaluation?.unigramEntropy : nil)
   }
 

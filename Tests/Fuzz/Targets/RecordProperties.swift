@@ -6,7 +6,7 @@ enum RecordProperties {
   static func check(_ bytes: [UInt8], format: RecordReader.Format) throws(Violation) {
     let read = try twice { () throws(DataError) in
       var bytes = bytes
-      return try RecordReader.parse(&bytes, format: format, textField: "text", path: "input").map { Array($0) }
+      return try RecordReader.parse(&bytes, format: format, path: "input").map { Array($0) }
     }
     let lines = bytes.count { $0 == UInt8(ascii: "\n") } + 1
     switch read {
