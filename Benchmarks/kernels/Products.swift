@@ -83,7 +83,7 @@ struct ProductBenchmark {
   private static func attention(_ shape: ModelConfiguration, length: Int) -> [Product] {
     let (d, width) = (shape.width, shape.width / shape.heads)
     let (packed, attended) = (random(length * 3 * d), random(length * d))
-    let block = min(CausalAttention.queryBlock, length)
+    let block = min(SelfAttention.queryBlock, length)
     let weights = random(block * length)
     let qkv = Matrix(packed.base, rows: length, columns: 3 * d)
     let queries = qkv.columns(0..<width).rows(length - block..<length)

@@ -3,6 +3,12 @@
 // Rows of scores end at the diagonal. A vector that straddles it is read whole where the row's memory allows, what is
 // masked is replaced before it can do harm (it may be NaN), and zeros are written there.
 
+// Keys that query m of the block sees.
+CK_INLINE size_t seen_by(size_t first, size_t m, size_t columns) {
+  const size_t causal = first + m + 1;
+  return causal < columns ? causal : columns;
+}
+
 CK_INLINE void load_visible(f32x16 *v, const float *row, size_t j, size_t visible, size_t columns, float fill) {
   const size_t count = visible - j;
   if (count >= 16) {
@@ -31,16 +37,11 @@ CK_INLINE void clear_masked(float *row, size_t visible, size_t columns) {
   if (visible < columns) memset(row + visible, 0, (columns - visible) * sizeof(float));
 }
 
-// Keys that query m of a block sees: all of them where `first` is their number, as attention without a mask has it.
-CK_INLINE size_t visible_keys(size_t first, size_t m, size_t columns) {
-  return first + m < columns ? first + m + 1 : columns;
-}
-
 CK_KERNEL void ck_causal_softmax(size_t rows, size_t columns, size_t first, float scale, float *scores, size_t lds,
                                  float *log_sum_exp, size_t ldl) {
   for (size_t m = 0; m < rows; m++) {
     float *row = scores + m * lds;
-    const size_t visible = visible_keys(first, m, columns), whole = visible & ~(size_t)15;
+    const size_t visible = seen_by(first, m, columns), whole = visible & ~(size_t)15;
 
     // A NaN may or may not pass the maximum; it always reaches the sum.
     f32x16 largest = CK_SPLAT(-INFINITY), other = largest;
@@ -97,7 +98,7 @@ CK_KERNEL void ck_causal_probabilities(size_t rows, size_t columns, size_t first
   for (size_t m = 0; m < rows; m++) {
     float *row = scores + m * lds;
     const float shift = log_sum_exp[m * ldl];
-    const size_t visible = visible_keys(first, m, columns), whole = visible & ~(size_t)15;
+    const size_t visible = seen_by(first, m, columns), whole = visible & ~(size_t)15;
     for (size_t j = 0; j < whole; j += 16) {
       f32x16 e = CK_F32X16_IN(row + j) * scale - shift;
       ck_exp_of_nonpositive(&e);
@@ -120,7 +121,7 @@ CK_KERNEL void ck_causal_softmax_backward(size_t rows, size_t columns, size_t fi
     const float *p = prob + m * ldp;
     float *row = dprob + m * lddp;
     const float center = delta[m * ldd];
-    const size_t visible = visible_keys(first, m, columns);
+    const size_t visible = seen_by(first, m, columns);
     CK_VECTOR_LOOP
     for (size_t j = 0; j < visible; j++) row[j] = p[j] * (row[j] - center) * scale;
     clear_masked(row, visible, columns);

@@ -3,16 +3,16 @@
 CK_KERNEL void ck_embed(size_t rows, size_t d, const int32_t *tokens, const int32_t *positions, const float *token_table,
                         const float *position_table, float *x) {
   for (size_t row = 0; row < rows; row++) {
-    const float *token = token_table + (size_t)tokens[row] * d, *position = position_table + (size_t)positions[row] * d;
+    const float *token = token_table + (size_t)tokens[row] * d;
     float *out = x + row * d;
+    if (!position_table) {
+      if (d) memcpy(out, token, d * sizeof(float));
+      continue;
+    }
+    const float *position = position_table + (size_t)positions[row] * d;
     CK_VECTOR_LOOP
     for (size_t i = 0; i < d; i++) out[i] = token[i] + position[i];
   }
-}
-
-CK_KERNEL void ck_gather_rows(size_t rows, size_t d, const int32_t *index, const float *table, float *x) {
-  if (d == 0) return;
-  for (size_t row = 0; row < rows; row++) memcpy(x + row * d, table + (size_t)index[row] * d, d * sizeof(float));
 }
 
 CK_KERNEL void ck_add_gathered_rows(size_t rows, size_t d, const int32_t *index, const float *table, float *x) {

@@ -52,11 +52,15 @@ CK_KERNEL void ck_scale_shift(size_t rows, size_t d, const float *normalized, co
   for (size_t row = 0; row < rows; row++) {
     const float *in = normalized + row * d;
     float *out = y + row * d;
-    if (!row_scale) {
+    if (row_scale && row_scale[row] == 0) {
+      if (d) memset(out, 0, d * sizeof(float));
+    } else if (!bias) {
+      const float w = row_scale ? row_scale[row] : 1;
+      CK_VECTOR_LOOP
+      for (size_t i = 0; i < d; i++) out[i] = w * (gain[i] * in[i]);
+    } else if (!row_scale) {
       CK_VECTOR_LOOP
       for (size_t i = 0; i < d; i++) out[i] = gain[i] * in[i] + bias[i];
-    } else if (row_scale[row] == 0) {
-      if (d) memset(out, 0, d * sizeof(float));
     } else {
       const float w = row_scale[row];
       CK_VECTOR_LOOP

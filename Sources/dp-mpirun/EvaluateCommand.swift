@@ -20,7 +20,7 @@ struct EvaluateCommand: ParsableCommand {
   @Option(help: ArgumentHelp(TokenizerKind.help, valueName: "auto|bytes"))
   var tokenizer = AutomaticOr<TokenizerKind>.auto
 
-  @Option(help: "T: longer records are cut to T targets (default: what the records need, at most the model's positions).")
+  @Option(help: "T: longer records are cut to T targets (default: what the records need, at most the model's positions, and 1024).")
   var seqLen: Int?
 
   @Flag(help: "Print one JSON object on standard output.")

@@ -82,7 +82,7 @@ struct DataOptions: ParsableArguments {
   @Option(help: ArgumentHelp(TokenizerKind.help, valueName: "auto|bytes"))
   var tokenizer = AutomaticOr<TokenizerKind>.auto
 
-  @Option(help: "T: longer records are cut to T targets (default: what the records need, at most the model's positions).")
+  @Option(help: "T: longer records are cut to T targets (default: what the records need, at most the model's positions, and 1024).")
   var seqLen: Int?
 
   @Option(help: "N0: public number of records, for the sampling rate and delta (default: the number of training records).")

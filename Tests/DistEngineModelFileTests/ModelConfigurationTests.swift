@@ -20,7 +20,7 @@ import Testing
     let expected = try ModelConfiguration(vocabularySize: 257, positions: 96, width: 64, layers: 2, heads: 4)
     #expect(try configuration("") == expected)
     #expect(expected.innerWidth == 256 && expected.headWidth == 16 && expected.tiedEmbeddings)
-    #expect(expected.layerNormEpsilon == 1e-5 && expected.initializerRange == 0.02)
+    #expect(expected.normEpsilon == 1e-5 && expected.initializerRange == 0.02)
     #expect(try configuration(#""n_inner": null, "bos_token_id": null, "n_ctx": 3, "unknown": {"a": [1]}"#) == expected)
     #expect(try configuration(#""activation_function": "gelu_pytorch_tanh", "reorder_and_upcast_attn": true"#) == expected)
   }
@@ -31,8 +31,8 @@ import Testing
       "n_inner": 100, "layer_norm_epsilon": 1e-06, "tie_word_embeddings": false, "initializer_range": 1, "bos_token_id": 1,
       "eos_token_id": 2
       """)
-    #expect(read.innerWidth == 100 && read.layerNormEpsilon == 1e-6 && !read.tiedEmbeddings && read.initializerRange == 1)
-    #expect(read.beginningOfText == 1 && read.endOfText == 2)
+    #expect(read.innerWidth == 100 && read.normEpsilon == 1e-6 && !read.tiedEmbeddings && read.initializerRange == 1)
+    #expect(read.bosTokenID == 1 && read.eosTokenID == 2)
     let older = try ModelConfiguration(
       json: Data(#"{"model_type": "gpt2", "vocab_size": 5, "n_ctx": 7, "n_embd": 6, "n_layer": 1, "n_head": 1}"#.utf8))
     #expect(older.positions == 7)
@@ -41,8 +41,8 @@ import Testing
   @Test func theFixtureIsRead() throws {
     let described = try ModelFile.readConfiguration(directory: Fixtures.tiny)
     let expected = try ModelConfiguration(
-      vocabularySize: 257, positions: 96, width: 64, layers: 2, heads: 4, initializerRange: 0.1, beginningOfText: 256,
-      endOfText: 256)
+      vocabularySize: 257, positions: 96, width: 64, layers: 2, heads: 4, initializerRange: 0.1, bosTokenID: 256,
+      eosTokenIDs: [256])
     #expect(described.configuration == expected)
     #expect(described.ignoredSettings.isEmpty)
   }
@@ -57,8 +57,8 @@ import Testing
       #expect(try ModelConfiguration(json: preset.configuration.json()) == preset.configuration)
     }
     let odd = try ModelConfiguration(
-      vocabularySize: 3, positions: 1, width: 1, layers: 1, heads: 1, innerWidth: 7, layerNormEpsilon: 1e-12,
-      tiedEmbeddings: false, initializerRange: 0, beginningOfText: nil, endOfText: 2)
+      vocabularySize: 3, positions: 1, width: 1, layers: 1, heads: 1, innerWidth: 7, normEpsilon: 1e-12,
+      tiedEmbeddings: false, initializerRange: 0, bosTokenID: nil, eosTokenIDs: [2])
     #expect(try ModelConfiguration(json: odd.json()) == odd)
     #expect(String(decoding: odd.json(), as: UTF8.self).contains(#""bos_token_id" : null"#))
   }
@@ -72,7 +72,7 @@ import Testing
       try refusal(#""scale_attn_by_inverse_layer_idx": true"#)
         == "scale_attn_by_inverse_layer_idx true is not supported: must be false")
     #expect(try refusal(#""add_cross_attention": true"#) == "add_cross_attention true is not supported: must be false")
-    #expect(try refusal(json: #"{"model_type": "llama"}"#) == #"model_type "llama" is not supported: must be "gpt2""#)
+    #expect(try refusal(json: #"{"model_type": "bart"}"#) == #"model_type "bart" is not supported: must be \#(ModelTypes.all)"#)
     #expect(try refusal(json: "{}") == "model_type is missing")
     #expect(try refusal(json: #"{"model_type": "gpt2"}"#) == "n_positions is missing")
     #expect(try refusal(json: #"{"model_type": "gpt2", "n_positions": 4}"#) == "vocab_size is missing")
@@ -99,11 +99,11 @@ import Testing
     #expect(try refusal(#""n_inner": 0"#) == "n_inner is 0: must be 1 to 2147483647")
     #expect(try refusal(#""layer_norm_epsilon": 0"#) == "layer_norm_epsilon is 0.0: must be a number above 0")
     #expect(try refusal(#""initializer_range": -1"#) == "initializer_range is -1.0: must be 0 or a number above it")
-    #expect(throws: ModelConfigurationError.headsDoNotDivideWidth(heads: 5, width: 64)) {
+    #expect(throws: ModelConfigurationError.headsDoNotDivideWidth("n_head", 5, "n_embd", 64)) {
       try ModelConfiguration(vocabularySize: 257, positions: 96, width: 64, layers: 2, heads: 5)
     }
     #expect(
-      ModelConfigurationError.headsDoNotDivideWidth(heads: 5, width: 64).description == "n_head 5 does not divide n_embd 64")
+      ModelConfigurationError.headsDoNotDivideWidth("n_head", 5, "n_embd", 64).description == "n_head 5 does not divide n_embd 64")
     for sizes in [(0, 1, 1, 1, 1), (1, 0, 1, 1, 1), (1, 1, 0, 1, 1), (1, 1, 1, 0, 1), (1, 1, 1, 1, 0), (-1, 1, 1, 1, 1)] {
       #expect(throws: ModelConfigurationError.self) {
         try ModelConfiguration(
@@ -123,20 +123,27 @@ import Testing
 
   @Test(arguments: [
     (ModelPreset.tiny, 462_464), (.small, 124_439_808), (.medium, 354_823_168), (.large, 774_030_080), (.xl, 1_557_611_200),
-    (.oneBillion, 1_004_276_800), (.seedMedium, 77_207_552),
+    (.oneBillion, 1_004_276_800), (.seedMedium, 77_207_552), (.llamaTiny, 377_600), (.smolLM2, 134_515_008), (.llama1B, 1_235_814_400),
+    (.llama7B, 6_738_415_616),
   ])
   func presetsHaveTheKnownNumbersOfParameters(preset: ModelPreset, count: Int) {
     #expect(preset.configuration.parameterCount == count)
     #expect(preset.configuration.parameterLayout.totalCount == count)
-    #expect(preset.configuration.endOfText == 256, "what ends its records")
+    #expect(preset.configuration.eosTokenID == 256, "what ends its records")
   }
 
   @Test func presetsHaveTheNamesOfTheCommandLine() {
-    #expect(ModelPreset.allCases.map(\.rawValue) == ["tiny", "small", "medium", "large", "xl", "1b", "seed-medium"])
+    #expect(ModelPreset.allCases.map(\.rawValue) == ModelTypes.presets.components(separatedBy: ", "))
     #expect(
       ModelConfigurationError.unknownPreset(name: "huge").description
-        == #"no model "huge": neither a directory nor a preset (tiny, small, medium, large, xl, 1b, seed-medium)"#)
+        == #"no model "huge": neither a directory nor a preset (\#(ModelTypes.presets))"#)
   }
+}
+
+/// What refusals list.
+enum ModelTypes {
+  static let all = #""gpt2" or "llama" or "mistral" or "qwen2""#
+  static let presets = "tiny, small, medium, large, xl, 1b, seed-medium, llama-tiny, smollm2-135m, llama-1b, llama-7b"
 }
 
 @Suite struct ParameterLayoutTests {

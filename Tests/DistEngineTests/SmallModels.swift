@@ -69,7 +69,7 @@ enum SmallModels {
     let tensors = model.parameterLayout.map { ($0.name, parameters[$0.range].map(Double.init)) }
     return NaiveTransformer(
       layers: model.layers, width: model.width, heads: model.heads, innerWidth: model.innerWidth,
-      vocabularySize: model.vocabularySize, epsilon: model.layerNormEpsilon, isTied: model.tiedEmbeddings,
+      vocabularySize: model.vocabularySize, epsilon: model.normEpsilon, isTied: model.tiedEmbeddings,
       tensors: Dictionary(uniqueKeysWithValues: tensors))
   }
 }

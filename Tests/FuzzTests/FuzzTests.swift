@@ -47,7 +47,7 @@ import Testing
       #expect(error.description == #"a: tensor \u001b[2J\u000a\u202e: 8 bytes where F32 [1] needs 4"#)
     }
     do { _ = try ModelConfiguration(json: Data(#"{"model_type":"\#(name)"}"#.utf8)) } catch {
-      #expect(error.description == #"model_type "\u001b[2J\u000a\u202e" is not supported: must be "gpt2""#)
+      #expect(error.description.hasPrefix(#"model_type "\u001b[2J\u000a\u202e" is not supported: must be "gpt2" or "#))
     }
     do { _ = try DPSGDPhase(parsing: "\u{1B}[2J\n") } catch {
       #expect(error.description.hasPrefix(#"phase '\u{1b}[2J\u{a}' is not"#))

@@ -19,7 +19,7 @@
 // mean and variance are accumulated in at least two passes or in double: no E[x²]-E[x]² cancellation.
 void ck_layer_norm(size_t rows, size_t d, const float *x, size_t ldx, float epsilon,
                    float *normalized, float *rstd);
-// y[R,d] = row_scale[r] * (gain[d] * normalized[R,d] + bias[d]); row_scale may be NULL (1). Writes y.
+// y[R,d] = row_scale[r] * (gain[d] * normalized[R,d] + bias[d]); row_scale may be NULL (1), and bias (0). Writes y.
 void ck_scale_shift(size_t rows, size_t d, const float *normalized, const float *gain, const float *bias,
                     const float *row_scale, float *y);
 // residual_out[R,d] = residual_in[R,d] + rstd * (h - mean(h) - normalized * mean(h * normalized)), h = dy * gain.
@@ -31,6 +31,20 @@ void ck_layer_norm_backward(size_t rows, size_t d, const float *dy, const float 
 // so that a thread can take some of the columns. Adds.
 void ck_layer_norm_gradient(size_t rows, size_t d, const float *dy, const float *normalized, size_t ld,
                             const float *gain_weights, const float *bias_weights, float *dgain, float *dbias);
+
+// ---- Root mean square normalisation (Zhang & Sennrich 2019), as in Llama --------------------------------------
+// normalized[R,d] = x * rstd, rstd[R] = 1/sqrt(mean(x²) + epsilon), the mean in double. Writes both.
+void ck_rms_norm(size_t rows, size_t d, const float *x, size_t ldx, float epsilon, float *normalized, float *rstd);
+// residual_out[R,d] = residual_in[R,d] + rstd * (h - normalized * mean(h * normalized)), h = dy * gain.
+// residual_out may be residual_in (in place). Writes residual_out. The mean over d accumulates in double.
+void ck_rms_norm_backward(size_t rows, size_t d, const float *dy, const float *normalized, const float *rstd,
+                          const float *gain, const float *residual_in, float *residual_out);
+
+// ---- Rotary positions (Su et al. 2021) in the layout of Llama: the halves of a head are the pairs' parts --------
+// x[R, H*D] in place, D even: of each head (a, b) = (x[i], x[i + D/2]) -> (a cos - b s, b cos + a s), s = direction * sin, for i < D/2.
+// table[T, D]: a position's D/2 cosines, then its D/2 sines. direction 1 rotates, -1 is the transpose: the gradient's way back.
+void ck_rotate(size_t rows, size_t heads, size_t head_width, const int32_t *positions, const float *table, float direction,
+               float *x, size_t ldx);
 
 // ---- Elementwise and rows -----------------------------------------------------------------------------------
 // y[r,:] = bias (writes), y[r,:] += bias (adds).
@@ -58,6 +72,10 @@ void ck_tanh_backward(size_t n, const float *y, const float *dy, float *dx);
 void ck_relu(size_t n, const float *x, float *y);
 // dx[n] = y[n] > 0 ? dy[n] : 0, y the result; dy[n] where y is NaN. Writes dx; dx may be y or dy.
 void ck_relu_backward(size_t n, const float *y, const float *dy, float *dx);
+// SwiGLU (Shazeer 2020): y = silu(gate) * up, silu(x) = x / (1 + exp(-x)). Writes y; y may be gate or up.
+void ck_silu_gate(size_t n, const float *gate, const float *up, float *y);
+// In place: gate and up become their own gradients, dy * up * silu'(gate) and dy * silu(gate). Writes both.
+void ck_silu_gate_backward(size_t n, const float *dy, float *gate, float *up);
 
 // ---- Sums of squares and products, accumulated in double ----------------------------------------------------
 double ck_squared_norm(size_t n, const float *x);
@@ -69,11 +87,10 @@ double ck_symmetric_inner_product(size_t n, const float *a, size_t lda, const fl
 void ck_add_scaled(size_t n, float alpha, const float *x, float *y);
 
 // ---- Embeddings ---------------------------------------------------------------------------------------------
-// x[r,:] = token_table[tokens[r],:] + position_table[positions[r],:]. Writes.
+// x[r,:] = token_table[tokens[r],:] + position_table[positions[r],:]. The table of positions may be NULL (0). Writes.
 void ck_embed(size_t rows, size_t d, const int32_t *tokens, const int32_t *positions,
               const float *token_table, const float *position_table, float *x);
-// x[r,:] = table[index[r],:] (writes), x[r,:] += table[index[r],:] (adds).
-void ck_gather_rows(size_t rows, size_t d, const int32_t *index, const float *table, float *x);
+// x[r,:] += table[index[r],:]. Adds.
 void ck_add_gathered_rows(size_t rows, size_t d, const int32_t *index, const float *table, float *x);
 // table[index[r] - first_row,:] += w_r * g[r,:] where that is one of the table's rows; weights may be NULL (1). Rows of g and of table
 // are ld apart, so that a thread can take some of the columns. Adds.
@@ -81,8 +98,8 @@ void ck_scatter_add(size_t rows, size_t d, const int32_t *index, const float *we
                     size_t table_rows, float *table, size_t ld);
 
 // ---- Attention, one head, one block of queries ------------------------------------------------------------------
-// Query m (0 <= m < rows) of the block sees keys 0 ... first + m of the `columns` in the block's score matrix: causal attention. With
-// first >= columns every query sees every key: attention without a mask.
+// Query m (0 <= m < rows) of the block sees keys 0 ... first + m of the `columns` in the block's score matrix, at most all of them:
+// attention without a mask has first >= columns.
 // Masked entries are never used, they may hold NaN. A NaN in a visible one makes its row NaN, and no other.
 // Probabilities below exp(-64) = 1.6e-28 of the row's largest are 0 (subnormal numbers would slow down the products that follow).
 // In place on scores[rows, columns]: s -> softmax(scale * s) over the visible keys, 0 where masked.

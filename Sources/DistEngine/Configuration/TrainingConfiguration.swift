@@ -93,6 +93,7 @@ public enum TrainingError: UserError, Equatable {
   case nothingCounts(data: String)
   /// A classification of which nobody says what labels there are.
   case noLabels
+  case sequenceLongerThanWindow(length: Int, window: Int)
   case vocabularyTooSmall(tokenizer: Int, model: Int)
   case outputHoldsRun(String)
   /// A preset where trained weights are needed.
@@ -129,6 +130,8 @@ public enum TrainingError: UserError, Equatable {
       "a private mode on your own data needs --noise-multiplier or --target-epsilon: how much privacy is enough is yours to say"
     case .batchLargerThanData(let batch, let size):
       "--batch-size \(batch) is larger than the data set of \(size) records: must be at most that many"
+    case .sequenceLongerThanWindow(let length, let window):
+      "--seq-len \(length): attention of this model looks back \(window) positions (sliding_window), and is computed here whole: must be at most \(window)"
     case .sequenceLongerThanModel(let length, let positions):
       "--seq-len \(length) is beyond the model's \(positions) positions: must be at most that many"
     case .nothingCounts(let data):

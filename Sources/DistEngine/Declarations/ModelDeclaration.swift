@@ -26,6 +26,8 @@ package struct ModelDeclaration {
   /// Shapes of the linear layers, for the choice of norms; those of the head apart.
   package private(set) var blockShapes: [LinearShape] = []
   package private(set) var headShape: LinearShape?
+  /// Buffers that hold the same in every pass, and what writes them.
+  private(set) var constants: [(buffer: PassBufferID, fill: @Sendable (Vector) -> Void)] = []
   package private(set) var rowScratchBuffer: PassBufferID?
   /// Columns that column sums must have.
   package private(set) var columnSums = 0
@@ -174,6 +176,20 @@ package struct ModelDeclaration {
 
   mutating func buffer(_ name: String, _ category: MemoryPlan.Category, count: Int) -> PassBufferID {
     add(bufferPrefix + name, category, count: count, at: timeline.forward(stage))
+  }
+
+  /// One buffer for all who name it, written once, when the memory is there.
+  mutating func constant(_ name: String, count: Int, fill: @escaping @Sendable (Vector) -> Void) -> PassBufferID {
+    let isNew = sharedBuffers[name] == nil
+    let id = shared(name, .workspace, count: count, lifetime: MemoryPlan.always)
+    if isNew { constants.append((id, fill)) }
+    return id
+  }
+
+  /// A buffer of this stage that outlives the pass.
+  mutating func persistent(_ name: String, count: Int) -> PassBufferID {
+    buffers.append(Buffer(name: bufferPrefix + name, category: .activations, count: count, lifetime: MemoryPlan.always))
+    return PassBufferID(index: buffers.count - 1)
   }
 
   private mutating func add(_ name: String, _ category: MemoryPlan.Category, count: Int, at point: Int) -> PassBufferID {

@@ -10,16 +10,18 @@ package final class PassMemory {
   private let arena: MemoryArena
   private let buffers: [MemoryPlan.BufferID]
 
+  /// Writes the buffers that hold the same in every pass.
+  ///
   /// - Parameters:
   ///   - parameters: `[P]` trained floats in canonical order.
   ///   - frozen: the frozen ones in theirs.
   ///   - buffers: of the plan, in order of declaration.
   package init(
-    _ table: ParameterTable, policy: PassPolicy, gradientGoesBelowHead: Bool, parameters: Vector, frozen: Vector,
-    buffers: [MemoryPlan.BufferID], in arena: MemoryArena
+    _ table: ParameterTable, _ model: ModelDeclaration, parameters: Vector, frozen: Vector, buffers: [MemoryPlan.BufferID],
+    in arena: MemoryArena
   ) {
-    self.policy = policy
-    self.gradientGoesBelowHead = gradientGoesBelowHead
+    policy = model.policy
+    gradientGoesBelowHead = model.gradientGoesBelowHead
     precondition(parameters.count == table.trained.totalCount, "a slab of \(parameters.count) parameters")
     precondition(frozen.count == table.frozen.totalCount, "a slab of \(frozen.count) frozen parameters")
     declaration = table
@@ -27,6 +29,7 @@ package final class PassMemory {
     self.frozen = TensorSlab(frozen.baseAddress ?? Self.nothing, extents: table.frozen.extents)
     self.buffers = buffers
     self.arena = arena
+    for constant in model.constants { constant.fill(elements(constant.buffer)) }
   }
 
   /// An address for slabs without tensors.

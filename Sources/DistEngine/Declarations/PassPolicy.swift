@@ -37,11 +37,14 @@ package struct PassPolicy: Sendable {
   package var trainable: TrainableParameters
   /// The largest team that runs the passes: each of its threads has scratch of its own for attention.
   package var threads: Int
+  /// In a forward pass alone: whether keys and values stay, so that the next pass need only see what is new.
+  package var cachesKeys: Bool
 
   package init(
     retention: Retention, logits: LogitStorage, takesGhostNorms: Bool, outerLayersWait: Bool, recompute: Recomputation,
-    trainable: TrainableParameters = .all, threads: Int
+    trainable: TrainableParameters = .all, threads: Int, cachesKeys: Bool = false
   ) {
+    precondition(!cachesKeys || retention == .inference, "keys of a pass whose parameters will change")
     self.retention = retention
     self.logits = logits
     self.takesGhostNorms = takesGhostNorms
@@ -49,6 +52,7 @@ package struct PassPolicy: Sendable {
     self.recompute = recompute
     self.trainable = trainable
     self.threads = threads
+    self.cachesKeys = cachesKeys
   }
 
   /// To know a model's parameters alone.

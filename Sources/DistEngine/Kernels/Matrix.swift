@@ -36,6 +36,12 @@ package struct Matrix {
     return UnsafeMutableBufferPointer(start: base, count: rows * columns)
   }
 
+  /// Writes another's elements.
+  package func update(from other: Matrix) {
+    precondition(rows == other.rows && columns == other.columns, "\(other.rows) x \(other.columns) into \(rows) x \(columns)")
+    for row in 0..<rows { (base + row * stride).update(from: other.base + row * other.stride, count: columns) }
+  }
+
   package subscript(row: Int, column: Int) -> Float {
     get { base[row * stride + column] }
     nonmutating set { base[row * stride + column] = newValue }

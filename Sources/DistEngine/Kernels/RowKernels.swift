@@ -17,13 +17,13 @@ package enum RowKernels {
     }
   }
 
-  /// Writes `y[R,d] = rowScale · (gain · normalized + bias)`.
-  package static func scaleShift(_ normalized: Matrix, gain: Vector, bias: Vector, rowScale: Vector? = nil, into y: Matrix) {
+  /// Writes `y[R,d] = rowScale · (gain · normalized + bias)`; without a bias it is 0.
+  package static func scaleShift(_ normalized: Matrix, gain: Vector, bias: Vector?, rowScale: Vector? = nil, into y: Matrix) {
     precondition(y.rows == normalized.rows && y.columns == normalized.columns && y.isContiguous && normalized.isContiguous)
-    precondition(gain.count == y.columns && bias.count == y.columns && (rowScale?.count ?? y.rows) >= y.rows)
+    precondition(gain.count == y.columns && (bias?.count ?? y.columns) == y.columns && (rowScale?.count ?? y.rows) >= y.rows)
     splitRows(of: y) { r in
       ck_scale_shift(
-        r.count, y.columns, normalized.row(r), gain.baseAddress, bias.baseAddress, rowScale?.element(r), y.row(r))
+        r.count, y.columns, normalized.row(r), gain.baseAddress, bias?.baseAddress, rowScale?.element(r), y.row(r))
     }
   }
 
@@ -177,23 +177,17 @@ package enum RowKernels {
 
   // MARK: Embeddings
 
-  /// Writes `x[R,d] = tokenTable[tokens] + positionTable[positions]`. The indices are the caller's to check.
+  /// Writes `x[R,d] = tokenTable[tokens] + positionTable[positions]`, or without the latter. The indices are the caller's to check.
   package static func embed(
-    tokens: UnsafeBufferPointer<Int32>, positions: UnsafeBufferPointer<Int32>, tokenTable: Matrix, positionTable: Matrix,
+    tokens: UnsafeBufferPointer<Int32>, positions: UnsafeBufferPointer<Int32>, tokenTable: Matrix, positionTable: Matrix?,
     into x: Matrix
   ) {
     precondition(tokens.count == x.rows && positions.count == x.rows && x.isContiguous)
-    precondition(tokenTable.columns == x.columns && positionTable.columns == x.columns)
+    precondition(tokenTable.columns == x.columns && (positionTable?.columns ?? x.columns) == x.columns)
     splitRows(of: x) { r in
       ck_embed(
-        r.count, x.columns, tokens.element(r), positions.element(r), tokenTable.base, positionTable.base, x.row(r))
+        r.count, x.columns, tokens.element(r), positions.element(r), tokenTable.base, positionTable?.base, x.row(r))
     }
-  }
-
-  /// Writes `x[R,d] = table[index]`. The indices are the caller's to check.
-  package static func gatherRows(of table: Matrix, at index: UnsafeBufferPointer<Int32>, into x: Matrix) {
-    precondition(index.count == x.rows && table.columns == x.columns && x.isContiguous && table.isContiguous)
-    splitRows(of: x) { r in ck_gather_rows(r.count, x.columns, index.element(r), table.base, x.row(r)) }
   }
 
   /// Adds `table[index]` to `x[R,d]`. The indices are the caller's to check.
@@ -253,17 +247,16 @@ package enum RowKernels {
     }
   }
 
-  /// In place on `scores[rows, columns]`; query `m` of the block sees keys `0...first+m`, or all where `first` is their number: without a
-  /// mask. `logSumExp` is a column.
+  /// In place on `scores[rows, columns]`; query `m` of the block sees keys `0...first+m`, at most all: see CKernels.h. `logSumExp` is a column.
   package static func causalSoftmax(scores: Matrix, first: Int, scale: Float, logSumExp: Matrix) {
-    precondition((first + scores.rows <= scores.columns || first == scores.columns) && logSumExp.rows == scores.rows && logSumExp.columns == 1)
+    precondition(first >= 0 && logSumExp.rows == scores.rows && logSumExp.columns == 1)
     ck_causal_softmax(
       scores.rows, scores.columns, first, scale, scores.base, scores.stride, logSumExp.base, logSumExp.stride)
   }
 
   /// In place: scores become the probabilities that `causalSoftmax` made, from its `logSumExp`.
   package static func causalProbabilities(scores: Matrix, first: Int, scale: Float, logSumExp: Matrix) {
-    precondition((first + scores.rows <= scores.columns || first == scores.columns) && logSumExp.rows == scores.rows && logSumExp.columns == 1)
+    precondition(first >= 0 && logSumExp.rows == scores.rows && logSumExp.columns == 1)
     ck_causal_probabilities(
       scores.rows, scores.columns, first, scale, scores.base, scores.stride, logSumExp.base, logSumExp.stride)
   }
@@ -273,8 +266,7 @@ package enum RowKernels {
     probabilities: Matrix, gradient: Matrix, first: Int, scale: Float, delta: Matrix
   ) {
     precondition(probabilities.rows == gradient.rows && probabilities.columns == gradient.columns)
-    precondition(first + gradient.rows <= gradient.columns || first == gradient.columns)
-    precondition(delta.rows == gradient.rows && delta.columns == 1)
+    precondition(first >= 0 && delta.rows == gradient.rows && delta.columns == 1)
     ck_causal_softmax_backward(
       gradient.rows, gradient.columns, first, scale, probabilities.base, probabilities.stride, gradient.base,
       gradient.stride, delta.base, delta.stride)
@@ -325,15 +317,15 @@ extension RowKernels {
   /// Parts of rows and vectors start where a vector register would, so that no element is computed otherwise than in one piece.
   private static let alignment = 64
 
-  private static func splitElements(_ count: Int, _ body: (Range<Int>) -> Void) {
+  static func splitElements(_ count: Int, _ body: (Range<Int>) -> Void) {
     ThreadTeam.current.split(count, smallest: smallestPart, alignment: alignment, body)
   }
 
-  private static func splitRows(of m: Matrix, _ body: (Range<Int>) -> Void) {
+  static func splitRows(of m: Matrix, _ body: (Range<Int>) -> Void) {
     ThreadTeam.current.split(m.rows, smallest: smallestPart / max(1, m.columns), body)
   }
 
-  private static func splitColumns(of m: Matrix, _ body: (Range<Int>) -> Void) {
+  static func splitColumns(of m: Matrix, _ body: (Range<Int>) -> Void) {
     ThreadTeam.current.split(
       m.columns, smallest: max(alignment, smallestPart / max(1, m.rows)), alignment: alignment, body)
   }
@@ -341,14 +333,14 @@ extension RowKernels {
 
 extension Matrix {
   /// Where the first of some rows lies.
-  fileprivate func row(_ rows: Range<Int>) -> UnsafeMutablePointer<Float> { base + rows.lowerBound * stride }
+  func row(_ rows: Range<Int>) -> UnsafeMutablePointer<Float> { base + rows.lowerBound * stride }
 }
 
 extension UnsafeMutableBufferPointer {
   /// Where the first of some elements lies.
-  fileprivate func element(_ range: Range<Int>) -> UnsafeMutablePointer<Element>? { baseAddress.map { $0 + range.lowerBound } }
+  func element(_ range: Range<Int>) -> UnsafeMutablePointer<Element>? { baseAddress.map { $0 + range.lowerBound } }
 }
 
 extension UnsafeBufferPointer {
-  fileprivate func element(_ range: Range<Int>) -> UnsafePointer<Element>? { baseAddress.map { $0 + range.lowerBound } }
+  func element(_ range: Range<Int>) -> UnsafePointer<Element>? { baseAddress.map { $0 + range.lowerBound } }
 }

@@ -1,12 +1,32 @@
-/// The attention half of a pre-norm block: `stream += projection(attention(qkv(norm(stream))))`, causal, H heads of width D.
+/// The attention half of a pre-norm block: `stream += output(attention(rotated(input(norm(stream)))))`.
 package struct Attention: Layer {
-  private let norm: LayerNorm
-  private let qkv: Linear
-  private let projection: Linear
-  private let attention: CausalAttention
+  /// Where queries, keys and values come from, and where the result goes.
+  package struct Projections: Sendable {
+    package enum Input: Sendable {
+      /// One product for all three.
+      case fused(String)
+      case separate(queries: String, keys: String, values: String)
+    }
+    let input: Input
+    let output: String
+    let layout: Linear.WeightLayout
+    var inputHasBias = true
+    var outputHasBias = true
+    let fresh: FreshValues
+    /// Of the product that adds to the residual stream.
+    let outputFresh: FreshValues
+  }
+
+  private let norm: Norm
+  private let input: [(linear: Linear, columns: Range<Int>)]
+  private let output: Linear
+  private let attention: SelfAttention
   private let width: Int
-  /// `[R,3d]`: queries, keys and values, then their own gradient; `[R,d]`; `[R,H]`.
+  private let rotation: Rotation?
+  /// `[R,(H+2K)D]`: queries, keys (both rotated) and values, then their own gradient; `[R,HD]`; `[R,H]`.
   private let projected, attended, logSumExp: PassBufferID
+  /// `[T, 2KD]`: keys (rotated) and values of the positions so far, where they are kept from pass to pass.
+  private let cache: PassBufferID?
   private let rowScratch, wide: PassBufferID
   private let scratch: Scratch
   /// Gradients at the norm's output and of the stream before this layer.
@@ -17,33 +37,59 @@ package struct Attention: Layer {
     let scores, scoreGradients, keyGradient, valueGradient, delta: PassBufferID
   }
 
+  private struct Rotation {
+    /// `[T, D]`
+    let table: PassBufferID
+    let positions: Int
+  }
+
   init(
-    norm: LayerNorm, qkv: (name: String, fresh: FreshValues), projection: (name: String, fresh: FreshValues), width: Int, heads: Int,
-    layout: Linear.WeightLayout, in d: inout ModelDeclaration
+    norm: Norm, _ projections: Projections, width: Int, attention: SelfAttention, rotary: RotaryPositions? = nil, in d: inout ModelDeclaration
   ) {
     self.norm = norm
-    self.qkv = Linear(qkv.name, LinearShape(inputs: width, outputs: 3 * width), layout: layout, fresh: qkv.fresh, in: &d)
-    self.projection = Linear(projection.name, LinearShape(inputs: width, outputs: width), layout: layout, fresh: projection.fresh, in: &d)
     self.width = width
-    attention = CausalAttention(heads: heads, headWidth: width / heads)
-    projected = d.activation("qkv", columns: 3 * width)
-    attended = d.activation("attended", columns: width)
+    self.attention = attention
+    let (heads, headWidth) = (attention.heads, attention.headWidth)
+    func project(_ name: String, _ columns: Range<Int>, in d: inout ModelDeclaration) -> (Linear, Range<Int>) {
+      let shape = LinearShape(inputs: width, outputs: columns.count)
+      return (Linear(name, shape, layout: projections.layout, hasBias: projections.inputHasBias, fresh: projections.fresh, in: &d), columns)
+    }
+    switch projections.input {
+    case .fused(let name): input = [project(name, 0..<attention.columns, in: &d)]
+    case .separate(let queries, let keys, let values):
+      input = [
+        project(queries, attention.queryColumns, in: &d), project(keys, attention.keyColumns, in: &d),
+        project(values, attention.valueColumns, in: &d),
+      ]
+    }
+    output = Linear(
+      projections.output, LinearShape(inputs: heads * headWidth, outputs: width), layout: projections.layout,
+      hasBias: projections.outputHasBias, fresh: projections.outputFresh, in: &d)
+    projected = d.activation("qkv", columns: attention.columns)
+    attended = d.activation("attended", columns: heads * headWidth)
     logSumExp = d.activation("log-sum-exp", columns: heads)
     rowScratch = d.rowScratch(columns: width)
-    wide = d.wideScratch(columns: width)
+    wide = d.wideScratch(columns: max(width, heads * headWidth))
     let (threads, T) = (d.policy.threads, d.capacity.positions)
-    let block = min(CausalAttention.queryBlock, T)
+    let block = min(SelfAttention.queryBlock, T)
     scratch = Scratch(
       threads: threads, scores: d.blockScratch("attention scores", count: threads * block * T),
       scoreGradients: d.blockScratch("attention score gradients", count: threads * block * T, backwardOnly: true),
-      keyGradient: d.blockScratch("key gradient", count: threads * T * (width / heads), backwardOnly: true),
-      valueGradient: d.blockScratch("value gradient", count: threads * T * (width / heads), backwardOnly: true),
+      keyGradient: d.blockScratch("key gradient", count: threads * T * headWidth, backwardOnly: true),
+      valueGradient: d.blockScratch("value gradient", count: threads * T * headWidth, backwardOnly: true),
       delta: d.blockScratch("attention delta", count: d.capacity.rows * heads, backwardOnly: true))
+    rotation = rotary.map { rotary in
+      let table = d.constant("rotary table", count: T * headWidth) { elements in
+        rotary.fill(Matrix(elements.baseAddress!, rows: T, columns: headWidth))
+      }
+      return Rotation(table: table, positions: T)
+    }
+    cache = d.policy.cachesKeys ? d.persistent("keys and values", count: T * 2 * attention.keyColumns.count) : nil
   }
 
-  private func workspace(_ pass: Pass) -> CausalAttention.Workspace {
+  private func workspace(_ pass: Pass) -> SelfAttention.Workspace {
     let memory = pass.memory
-    return CausalAttention.Workspace(
+    return SelfAttention.Workspace(
       threads: scratch.threads, scores: memory.elements(scratch.scores), scoreGradients: memory.elements(scratch.scoreGradients),
       keyGradient: memory.elements(scratch.keyGradient), valueGradient: memory.elements(scratch.valueGradient),
       delta: memory.elements(scratch.delta))
@@ -51,22 +97,41 @@ package struct Attention: Layer {
 
   package func forward(_ stream: Matrix, needsResult: Bool, in pass: Pass) {
     let scaled = pass.matrix(rowScratch, columns: width)
-    let projected = pass.matrix(projected, columns: 3 * width)
-    let attended = pass.matrix(attended, columns: width)
+    let projected = pass.matrix(projected, columns: attention.columns)
+    let attended = pass.matrix(attended, columns: output.shape.inputs)
+    let logSumExp = pass.matrix(logSumExp, columns: attention.heads)
     norm.forward(stream, into: scaled, in: pass)
-    qkv.forward(scaled, into: projected, in: pass)
-    attention.forward(
-      qkv: projected, sequences: pass.batch.sequences, output: attended, logSumExp: pass.matrix(logSumExp, columns: attention.heads),
-      workspace: workspace(pass))
-    if needsResult { projection.forwardAdding(attended, to: stream, in: pass) }
+    for (linear, columns) in input { linear.forward(scaled, into: projected.columns(columns), in: pass) }
+    rotate(projected, .forward, in: pass)
+    if let cache, let first = pass.batch.positions.first.map({ Int($0) }) {
+      let cached = pass.matrix(cache, rows: pass.batch.capacity.positions, columns: 2 * attention.keyColumns.count)
+      cached.rows(first..<first + pass.rows).update(
+        from: projected.columns(attention.keyColumns.lowerBound..<attention.valueColumns.upperBound))
+      attention.forward(
+        queries: projected.columns(attention.queryColumns), cache: cached, first: first, output: attended, logSumExp: logSumExp,
+        workspace: workspace(pass))
+    } else {
+      attention.forward(
+        qkv: projected, sequences: pass.batch.sequences, output: attended, logSumExp: logSumExp, workspace: workspace(pass))
+    }
+    if needsResult { output.forwardAdding(attended, to: stream, in: pass) }
+  }
+
+  /// Queries and keys, which lie side by side.
+  private func rotate(_ projected: Matrix, _ direction: RowKernels.Rotation, in pass: Pass) {
+    guard let rotation else { return }
+    RowKernels.rotate(
+      projected.columns(0..<attention.keyColumns.upperBound),
+      by: pass.matrix(rotation.table, rows: rotation.positions, columns: attention.headWidth),
+      positions: pass.batch.positions, headWidth: attention.headWidth, direction)
   }
 
   package mutating func declareBackward(_ gradient: PassBufferID, in d: inout ModelDeclaration) -> PassBufferID {
-    projection.declareGradient(input: attended, outputGradient: gradient, in: &d)
+    output.declareGradient(input: attended, outputGradient: gradient, in: &d)
     d.keepUntilBackward(attended)
     d.keepUntilBackward(logSumExp)
     d.keepUntilBackward(projected)
-    qkv.declareGradient(input: norm.normalized, inputIsMade: true, outputGradient: projected, in: &d)
+    for (linear, _) in input { linear.declareGradient(input: norm.normalized, inputIsMade: true, outputGradient: projected, in: &d) }
     let normGradient = d.normGradient("ln_1 output gradient", of: norm, columns: width)
     norm.declareBackward(outputGradient: normGradient, continues: true, in: &d)
     let result = d.successor(of: gradient, "attention residual gradient", columns: width)
@@ -76,19 +141,23 @@ package struct Attention: Layer {
 
   /// `projected` becomes its own gradient, in place.
   package func backward(_ gradient: Matrix, in pass: Pass, into sink: any GradientSink) -> Matrix {
-    let attended = pass.matrix(attended, columns: width)
-    let attendedGradient = pass.matrix(wide, columns: width)
-    let projected = pass.matrix(projected, columns: 3 * width)
+    let attended = pass.matrix(attended, columns: output.shape.inputs)
+    let attendedGradient = pass.matrix(wide, columns: output.shape.inputs)
+    let projected = pass.matrix(projected, columns: attention.columns)
     let normGradient = pass.matrix(normGradient!, columns: width)
     let result = pass.matrix(result!, columns: width)
 
-    sink.receive(projection.gradient(input: .stored(attended), outputGradient: gradient, in: pass), in: pass)
-    projection.backward(outputGradient: gradient, into: attendedGradient, in: pass)
+    sink.receive(output.gradient(input: .stored(attended), outputGradient: gradient, in: pass), in: pass)
+    output.backward(outputGradient: gradient, into: attendedGradient, in: pass)
     attention.backward(
       qkv: projected, sequences: pass.batch.sequences, output: attended, logSumExp: pass.matrix(logSumExp, columns: attention.heads),
       outputGradient: attendedGradient, workspace: workspace(pass))
-    sink.receive(qkv.gradient(input: norm.output(in: pass), outputGradient: projected, in: pass), in: pass)
-    qkv.backward(outputGradient: projected, into: normGradient, in: pass)
+    rotate(projected, .backward, in: pass)
+    for (index, (linear, columns)) in input.enumerated() {
+      let own = projected.columns(columns)
+      sink.receive(linear.gradient(input: norm.output(in: pass), outputGradient: own, in: pass), in: pass)
+      linear.backward(outputGradient: own, into: normGradient, adding: index > 0, in: pass)
+    }
     sink.receive(norm.gradient(outputGradient: normGradient, in: pass), in: pass)
     norm.backward(outputGradient: normGradient, residualIn: gradient, residualOut: result, in: pass)
     return result

@@ -10,7 +10,10 @@ package struct LanguageHead: Sendable {
   /// Of the gradient at the head's input.
   private var inputGradient: PassBufferID?
 
-  init(weight: ParameterID, vocabulary: Int, width: Int, in d: inout ModelDeclaration) {
+  /// Declares the weight, or uses the token table.
+  init(_ name: String, tiedTo table: ParameterID?, vocabulary: Int, width: Int, fresh: FreshValues, in d: inout ModelDeclaration) {
+    if let table { d.use(table) }
+    let weight = table ?? d.parameter(name, [vocabulary, width], role: .head, group: d.newGroup(), fresh: fresh)
     linear = Linear(weight: weight, LinearShape(inputs: width, outputs: vocabulary), in: &d)
     self.width = width
     self.vocabulary = vocabulary

@@ -25,7 +25,7 @@ extension GradientSink {
     if gradient.primary != nil || gradient.secondary != nil { receive(.linear(gradient), units: pass.batch.unitRows) }
   }
 
-  func receive(_ gradient: LayerNormGradient, in pass: Pass) {
+  func receive(_ gradient: NormGradient, in pass: Pass) {
     if gradient.primary != nil || gradient.secondary != nil { receive(.norm(gradient), units: pass.batch.unitRows) }
   }
 

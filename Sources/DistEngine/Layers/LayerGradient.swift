@@ -6,7 +6,7 @@
 /// and `secondary` (bias); one that is frozen is nil, and neither computed nor counted.
 package enum LayerGradient {
   case linear(LinearGradient)
-  case norm(LayerNormGradient)
+  case norm(NormGradient)
   case table(TableGradient)
 
   package var primary: Int? {

@@ -8,18 +8,18 @@ package struct Linear: Sendable {
   package let layout: WeightLayout
   package let shape: LinearShape
 
-  /// Declares `name.weight` and `name.bias`.
+  /// Declares `name.weight` and, unless there is none, `name.bias`.
   init(
-    _ name: String, _ shape: LinearShape, layout: WeightLayout, fresh: FreshValues, in d: inout ModelDeclaration
+    _ name: String, _ shape: LinearShape, layout: WeightLayout, hasBias: Bool = true, fresh: FreshValues, in d: inout ModelDeclaration
   ) {
     let group = d.newGroup()
     let stored = layout == .inputByOutput ? [shape.inputs, shape.outputs] : [shape.outputs, shape.inputs]
     weight = d.parameter(name + ".weight", stored, role: .weight, group: group, fresh: fresh)
-    bias = d.parameter(name + ".bias", [shape.outputs], role: .bias, group: group, fresh: .zeros)
+    bias = hasBias ? d.parameter(name + ".bias", [shape.outputs], role: .bias, group: group, fresh: .zeros) : nil
     self.layout = layout
     self.shape = shape
     d.declareLinear(shape, takesNorms: d.isTrained(weight))
-    d.needsColumnSums(shape.outputs)
+    if hasBias { d.needsColumnSums(shape.outputs) }
   }
 
   /// A layer without a bias over a weight that is declared: the language head.
@@ -59,10 +59,10 @@ package struct Linear: Sendable {
     MatrixProducts.multiply(.plain(x), weightOperand(pass), into: y, beta: 1)
   }
 
-  /// Writes the gradient at the input, `dx[R,d] = dy[R,p]·Wᵀ`.
-  func backward(outputGradient dy: Matrix, into dx: Matrix, in pass: Pass) {
+  /// Writes the gradient at the input, `dx[R,d] = dy[R,p]·Wᵀ`, or adds it.
+  func backward(outputGradient dy: Matrix, into dx: Matrix, adding: Bool = false, in pass: Pass) {
     let transposed: MatrixProducts.Operand = layout == .inputByOutput ? .transposed(pass.matrix(weight)) : .plain(pass.matrix(weight))
-    MatrixProducts.multiply(.plain(dy), transposed, into: dx)
+    MatrixProducts.multiply(.plain(dy), transposed, into: dx, beta: adding ? 1 : 0)
   }
 
   func gradient(input: LinearInput, outputGradient: Matrix, in pass: Pass) -> LinearGradient {
@@ -74,8 +74,8 @@ package struct Linear: Sendable {
 /// The input of a linear layer, as the forward pass kept it.
 package enum LinearInput {
   case stored(Matrix)
-  /// A layer norm's result, kept before gain and bias, which are applied again when it is needed.
-  case normalized(Matrix, gain: Vector, bias: Vector)
+  /// A norm's result, kept before gain and bias (nil: none), which are applied again when it is needed.
+  case normalized(Matrix, gain: Vector, bias: Vector?)
 
   var columns: Int {
     switch self {

@@ -3,7 +3,7 @@
 package struct Model: Sendable {
   private let embeddings: Embeddings
   private var blocks: [[any Layer]]
-  private let finalNorm: LayerNorm
+  private let finalNorm: Norm
   private var head: LanguageHead
   private let width: Int
   /// `[R,d]`: the residual stream, the head's input, and, where blocks are recomputed, the stream before each.
@@ -18,7 +18,7 @@ package struct Model: Sendable {
   ///
   /// - Parameter finalNorm: declared in the head's stage.
   init(
-    embeddings: Embeddings, blocks: [[any Layer]], finalNorm: LayerNorm, head: LanguageHead, width: Int, in d: inout ModelDeclaration
+    embeddings: Embeddings, blocks: [[any Layer]], finalNorm: Norm, head: LanguageHead, width: Int, in d: inout ModelDeclaration
   ) {
     self.embeddings = embeddings
     self.blocks = blocks

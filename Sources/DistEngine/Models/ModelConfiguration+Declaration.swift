@@ -10,7 +10,7 @@ extension ModelConfiguration {
     capacity: Microbatch.Capacity, policy: PassPolicy, lowestTrainedStage: Int?
   ) -> (declaration: ModelDeclaration, model: Model) {
     var declaration = ModelDeclaration(blocks: layers, capacity: capacity, policy: policy, lowestTrainedStage: lowestTrainedStage)
-    let model = GPT2.declare(self, in: &declaration)
+    let model = family.declare(self, in: &declaration)
     return (declaration, model)
   }
 
@@ -43,7 +43,7 @@ extension ModelConfiguration {
   /// Flops of the model's own matrix products for one record, forward and backward, whatever the mode adds: 6 a target and
   /// element of a matrix, and the visible half of attention's two products forward and four backward.
   package func trainingFlops(targets: Int) -> Double {
-    let attention = Double(layers * width) * Double(targets) * 6
+    let attention = Double(layers * heads * headWidth) * Double(targets) * 6
     return Double(targets) * (6 * Double(declaration(.all).matrixElements) + attention)
   }
 }

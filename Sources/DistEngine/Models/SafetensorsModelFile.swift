@@ -30,8 +30,8 @@ package enum ModelFile {
 
   /// Overwrites `slab` ([layout.totalCount]) with a directory's parameters, converted to `Float`.
   ///
-  /// Names count with and without the prefix `transformer.`, and behind the prefixes `_orig_mod.` and `module.`; the attention masks that older GPT-2 files store
-  /// (`attn.bias`, `attn.masked_bias`) are passed over. A tied head that is stored a second time has to equal the embedding.
+  /// Names count with and without their family's prefix (`transformer.`), and behind the prefixes `_orig_mod.` and `module.`; buffers that a
+  /// family's files store beside its parameters are passed over. A tied head that is stored a second time has to equal the embedding.
   /// - Throws: ``ModelFileError``, ``SafetensorsError``, ``FileError``. What the slab then holds is undefined.
   package static func readParameters(
     directory: String, layout: ParameterLayout, into slab: UnsafeMutableBufferPointer<Float>
@@ -45,6 +45,7 @@ package enum ModelFile {
     directory: String, layout: ParameterLayout, into values: (ParameterLayout.Entry) -> UnsafeMutableBufferPointer<Float>
   ) throws {
     let (stored, tiedHead) = try checkedTensors(directory: directory, layout: layout)
+    let embedding = TensorNames(of: layout).tokenTable
     for entry in layout {
       let (file, tensor) = stored[entry.name]!
       let values = values(entry)
@@ -71,16 +72,17 @@ package enum ModelFile {
   private static func checkedTensors(
     directory: String, layout: ParameterLayout
   ) throws -> (stored: [String: Stored], tiedHead: Stored?) {
-    var stored = try storedTensors(directory: directory)
-    let tiedHead = layout.entry(named: head) == nil ? stored.removeValue(forKey: head) : nil
-    if let tiedHead, stored[embedding] == nil {
-      stored[embedding] = tiedHead
+    let names = TensorNames(of: layout)
+    var stored = try storedTensors(directory: directory, layout: layout, names: names)
+    let tiedHead = layout.entry(named: names.head) == nil ? stored.removeValue(forKey: names.head) : nil
+    if let tiedHead, stored[names.tokenTable] == nil {
+      stored[names.tokenTable] = tiedHead
     }
     try check(stored, against: layout, directory: directory)
     return (stored, tiedHead)
   }
 
-  /// Makes a directory that `GPT2LMHeadModel.from_pretrained` loads. Each file appears whole or not at all, the configuration
+  /// Makes a directory that `from_pretrained` loads. Each file appears whole or not at all, the configuration
   /// last.
   ///
   /// - Parameter parameters: [configuration.parameterCount], in canonical order.
@@ -108,19 +110,19 @@ package enum ModelFile {
 
   private static let weightsName = "model.safetensors"
   private static let indexName = "model.safetensors.index.json"
-  private static let head = "lm_head.weight"
-  private static let embedding = "transformer.wte.weight"
 
   private typealias Stored = (file: SafetensorsFile, tensor: Safetensors.Tensor)
 
-  /// Every parameter that a directory holds, by the name `GPT2LMHeadModel` gives it.
-  private static func storedTensors(directory: String) throws -> [String: Stored] {
+  /// Every parameter that a directory holds, by the name that the model's class gives it.
+  private static func storedTensors(directory: String, layout: ParameterLayout, names: TensorNames) throws -> [String: Stored] {
     var stored: [String: Stored] = [:]
     for path in try weightFiles(directory: directory) {
       let file = try SafetensorsFile(path: path)
-      for tensor in file.tensors where !isBuffer(tensor.name) {
+      for tensor in file.tensors {
         let own = unwrapped(tensor.name)
-        let name = own == head || own.hasPrefix("transformer.") ? String(own) : "transformer.\(own)"
+        if names.isBuffer(own) { continue }
+        let isWhole = own == names.head || own.hasPrefix(names.prefix) || layout.entry(named: String(own)) != nil
+        let name = isWhole ? String(own) : names.prefix + own
         guard stored.updateValue((file, tensor), forKey: name) == nil else {
           throw ModelFileError.storedTwice(path: path, tensor: name)
         }
@@ -179,11 +181,6 @@ package enum ModelFile {
     var name = name[...]
     while let prefix = ["_orig_mod.", "module."].first(where: name.hasPrefix) { name = name.dropFirst(prefix.count) }
     return name
-  }
-
-  /// Whether a name is that of a mask that older GPT-2 files store with each block.
-  private static func isBuffer(_ name: String) -> Bool {
-    name.hasSuffix(".attn.bias") || name.hasSuffix(".attn.masked_bias")
   }
 
   private static func check(_ stored: [String: Stored], against layout: ParameterLayout, directory: String) throws {

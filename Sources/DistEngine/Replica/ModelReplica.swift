@@ -35,8 +35,7 @@ package final class ModelReplica {
     parameters = windows?.parameters ?? arena.elements(plan.parameters)
     frozen = arena.elements(plan.frozen)
     memory = PassMemory(
-      plan.table, policy: plan.declaration.policy, gradientGoesBelowHead: plan.declaration.gradientGoesBelowHead, parameters: parameters,
-      frozen: frozen, buffers: plan.passBuffers, in: arena)
+      plan.table, plan.declaration, parameters: parameters, frozen: frozen, buffers: plan.passBuffers, in: arena)
     microbatch = Microbatch(plan.capacity, plan.microbatch, in: arena)
     accumulator = Self.accumulator(plan, norms: norms, windows: windows, in: arena)
     largeUnit = Self.largeUnit(plan, norms: norms, accumulator: accumulator, windows: windows, in: arena)

@@ -53,7 +53,8 @@ struct RunDescription: Encodable {
   ]
 
   struct Shape: Encodable {
-    let vocabularySize, positions, width, layers, heads, innerWidth: Int
+    let modelType: String
+    let vocabularySize, positions, width, layers, heads, keyHeads, headWidth, innerWidth: Int
     let tied: Bool
     let parameters: Int
   }
@@ -84,8 +85,8 @@ struct RunDescription: Encodable {
     mode = configuration.mode
     model = configuration.model
     modelShape = Shape(
-      vocabularySize: shape.vocabularySize, positions: shape.positions, width: shape.width, layers: shape.layers,
-      heads: shape.heads, innerWidth: shape.innerWidth, tied: shape.tiedEmbeddings, parameters: shape.parameterCount)
+      modelType: shape.modelType, vocabularySize: shape.vocabularySize, positions: shape.positions, width: shape.width,
+      layers: shape.layers, heads: shape.heads, keyHeads: shape.keyHeads, headWidth: shape.headWidth, innerWidth: shape.innerWidth, tied: shape.tiedEmbeddings, parameters: shape.parameterCount)
     data = configuration.data
     evaluationData = configuration.evaluationData
     textField = configuration.textFields

@@ -181,9 +181,12 @@ package struct TrainingSetup {
     if let length = configuration.sequenceLength, length > model.positions {
       throw TrainingError.sequenceLongerThanModel(length: length, positions: model.positions)
     }
+    if let length = configuration.sequenceLength, let window = model.slidingWindow, length > window {
+      throw TrainingError.sequenceLongerThanWindow(length: length, window: window)
+    }
     let corpus = try Corpus(data: configuration.data, evaluation: configuration.evaluationData, fields: configuration.recordFields())
     look(corpus.training)
-    let longest = configuration.sequenceLength ?? model.positions
+    let longest = configuration.sequenceLength ?? model.defaultSequence
     let format = configuration.labelField == nil ? SequenceFormat.language(tokenizer) : .classification
     func sequences(_ records: RecordStore, _ files: [String]) throws -> TokenizedDataset {
       let dataset = TokenizedDataset(records, tokenizer: tokenizer, format: format, longestSequence: longest)

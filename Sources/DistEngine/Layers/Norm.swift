@@ -1,23 +1,32 @@
-/// Layer normalisation `y = γ ⊙ x̂ + β`, `x̂ = (x - mean) / sqrt(var + ε)`, over the last dimension (Ba et al. 2016).
+/// Normalisation over the last dimension, by mean and variance or by the root mean square.
 ///
-/// The forward pass keeps `x̂` and `1/sqrt(var + ε)`; the backward pass needs nothing else, so the residual stream itself
-/// isn't kept.
-package struct LayerNorm: Sendable {
+/// The forward pass keeps `x̂` and the factor that made it; the backward pass needs nothing else, so the residual stream itself isn't kept.
+package struct Norm: Sendable {
+  package enum Kind: Sendable {
+    /// `y = γ ⊙ x̂ + β`, `x̂ = (x - mean) / sqrt(var + ε)` (Ba et al. 2016).
+    case layer
+    /// `y = γ ⊙ x̂`, `x̂ = x / sqrt(mean(x²) + ε)` (Zhang & Sennrich 2019).
+    case rms
+  }
+
+  private let kind: Kind
   private let gain: ParameterID
-  private let bias: ParameterID
+  /// nil: root mean square.
+  private let bias: ParameterID?
   private let epsilon: Float
   private let width: Int
   /// `x̂ [R,d]`.
   let normalized: PassBufferID
   private let rstd: PassBufferID
 
-  /// Declares `name.weight` and `name.bias`.
+  /// Declares `name.weight`, and `name.bias` of a layer norm.
   ///
   /// - Parameter label: of its buffers.
-  init(_ name: String, label: String, width: Int, epsilon: Double, in d: inout ModelDeclaration) {
+  init(_ name: String, kind: Kind = .layer, label: String, width: Int, epsilon: Double, in d: inout ModelDeclaration) {
+    self.kind = kind
     let group = d.newGroup()
     gain = d.parameter(name + ".weight", [width], role: .gain, group: group, fresh: .ones)
-    bias = d.parameter(name + ".bias", [width], role: .bias, group: group, fresh: .zeros)
+    bias = kind == .layer ? d.parameter(name + ".bias", [width], role: .bias, group: group, fresh: .zeros) : nil
     self.epsilon = Float(epsilon)
     self.width = width
     normalized = d.activation("\(label) normalized", columns: width)
@@ -27,7 +36,7 @@ package struct LayerNorm: Sendable {
 
   /// The last read of the output gradient by the norm's own parameters.
   func lastRead(in d: ModelDeclaration) -> Int? {
-    [d.lastRead(gain), d.lastRead(bias)].compactMap { $0 }.max()
+    [d.lastRead(gain), bias.flatMap { d.lastRead($0) }].compactMap { $0 }.max()
   }
 
   /// - Parameter continues: whether the gradient at the input is needed.
@@ -49,34 +58,43 @@ package struct LayerNorm: Sendable {
   /// Writes, with gain and bias, `y[R,d]`.
   func forward(_ x: Matrix, into y: Matrix, in pass: Pass) {
     let normalized = pass.matrix(normalized, columns: width)
-    RowKernels.layerNorm(x, epsilon: epsilon, normalized: normalized, rstd: pass.vector(rstd))
-    RowKernels.scaleShift(normalized, gain: pass.vector(gain), bias: pass.vector(bias), into: y)
+    switch kind {
+    case .layer: RowKernels.layerNorm(x, epsilon: epsilon, normalized: normalized, rstd: pass.vector(rstd))
+    case .rms: RowKernels.rmsNorm(x, epsilon: epsilon, normalized: normalized, rstd: pass.vector(rstd))
+    }
+    RowKernels.scaleShift(normalized, gain: pass.vector(gain), bias: bias.map { pass.vector($0) }, into: y)
   }
 
   /// The result, as a linear layer's input.
   func output(in pass: Pass) -> LinearInput {
-    .normalized(pass.matrix(normalized, columns: width), gain: pass.vector(gain), bias: pass.vector(bias))
+    .normalized(pass.matrix(normalized, columns: width), gain: pass.vector(gain), bias: bias.map { pass.vector($0) })
   }
 
   /// Writes `residualOut[R,d] = residualIn +` the gradient at this layer's input; the two may be the same.
   func backward(outputGradient dy: Matrix, residualIn: Matrix, residualOut: Matrix, in pass: Pass) {
-    RowKernels.layerNormBackward(
-      outputGradient: dy, normalized: pass.matrix(normalized, columns: width), rstd: pass.vector(rstd), gain: pass.vector(gain),
-      residualIn: residualIn, residualOut: residualOut)
+    let (normalized, rstd, gain) = (pass.matrix(normalized, columns: width), pass.vector(rstd), pass.vector(gain))
+    switch kind {
+    case .layer:
+      RowKernels.layerNormBackward(
+        outputGradient: dy, normalized: normalized, rstd: rstd, gain: gain, residualIn: residualIn, residualOut: residualOut)
+    case .rms:
+      RowKernels.rmsNormBackward(
+        outputGradient: dy, normalized: normalized, rstd: rstd, gain: gain, residualIn: residualIn, residualOut: residualOut)
+    }
   }
 
-  func gradient(outputGradient: Matrix, in pass: Pass) -> LayerNormGradient {
-    LayerNormGradient(
-      primary: pass.tensor(gain), secondary: pass.tensor(bias), normalized: pass.matrix(normalized, columns: width),
+  func gradient(outputGradient: Matrix, in pass: Pass) -> NormGradient {
+    NormGradient(
+      primary: pass.tensor(gain), secondary: bias.flatMap { pass.tensor($0) }, normalized: pass.matrix(normalized, columns: width),
       outputGradient: outputGradient)
   }
 }
 
 /// Example i's gradient: `Σ_t g_t ⊙ x̂_t` for the gain, `Σ_t g_t` for the bias.
-package struct LayerNormGradient {
+package struct NormGradient {
   /// The gain; nil: frozen.
   package let primary: Int?
-  /// The bias; nil: frozen.
+  /// The bias; nil: frozen, or there is none.
   package let secondary: Int?
   let normalized: Matrix
   let outputGradient: Matrix
@@ -141,7 +159,7 @@ package struct LayerNormGradient {
 
 extension ModelDeclaration {
   /// Where the gradient at a block's norm's output goes: in a place of its own where the book keeps it, else in one that all share.
-  mutating func normGradient(_ name: String, of norm: LayerNorm, columns: Int) -> PassBufferID {
+  mutating func normGradient(_ name: String, of norm: Norm, columns: Int) -> PassBufferID {
     policy.booksBlocks && norm.lastRead(in: self) != nil
       ? gradient(name, columns: columns)
       : blockScratch("layer norm output gradient", count: capacity.rows * columns, backwardOnly: true)
