@@ -196,13 +196,13 @@ package enum RowKernels {
     splitRows(of: x) { r in ck_add_gathered_rows(r.count, x.columns, index.element(r), table.base, x.row(r)) }
   }
 
-  /// Adds `weights[r] · g[r,:]` to row `index[r]` of a table, of which `part` holds the rows from `firstRow` on; what belongs to other rows
-  /// is skipped, and so are rows of weight 0.
+  /// Adds `weights[r] · g[r,:]` to row `index[r]` of a table, of which `part` holds the rows from `firstRow` on (below 0: it begins with rows
+  /// that no index names); what belongs to other rows is skipped, and so are rows of weight 0.
   package static func scatterAdd(
     _ g: Matrix, at index: UnsafeBufferPointer<Int32>, weights: Vector? = nil, to part: Matrix, firstRow: Int = 0
   ) {
     precondition(index.count == g.rows && g.columns == part.columns && g.isContiguous && part.isContiguous)
-    precondition((weights?.count ?? g.rows) >= g.rows && firstRow >= 0)
+    precondition((weights?.count ?? g.rows) >= g.rows)
     // Rows may share a row of the table, columns don't.
     splitColumns(of: g) { c in
       ck_scatter_add(

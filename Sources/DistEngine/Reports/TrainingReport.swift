@@ -12,6 +12,8 @@ public struct TrainingReport: Sendable, Encodable {
   public var lossLast: Double?
   /// Nats a target over the held-out records; nil without any.
   public var evalLoss: Double?
+  /// The part of the held-out records that a classifier labels right; nil of a language model, or without any.
+  public var evalAccuracy: Double?
   public var epsilon: ExtendedReal
   public var delta: Double?
   public var noiseMultiplier: Double
@@ -36,7 +38,7 @@ public struct TrainingReport: Sendable, Encodable {
   public var warnings: [String]
   /// Keys whose values are computed from private data without noise.
   public static let notCovered = [
-    "loss_first", "loss_last", "eval_loss", "tokens", "tokens_per_second", "step_seconds_median", "seconds_per_token", "peak_rss_mb",
+    "loss_first", "loss_last", "eval_loss", "eval_accuracy", "tokens", "tokens_per_second", "step_seconds_median", "seconds_per_token", "peak_rss_mb",
     "node_pss_mb", "planned_mb", "baseline_rss_mb",
   ]
 
@@ -47,6 +49,7 @@ public struct TrainingReport: Sendable, Encodable {
     case lossFirst = "loss_first"
     case lossLast = "loss_last"
     case evalLoss = "eval_loss"
+    case evalAccuracy = "eval_accuracy"
     case noiseMultiplier = "noise_multiplier"
     case tokensPerSecond = "tokens_per_second"
     case stepSecondsMedian = "step_seconds_median"
@@ -69,6 +72,7 @@ public struct TrainingReport: Sendable, Encodable {
     try values.encode(loss(lossFirst), forKey: .lossFirst)
     try values.encode(loss(lossLast), forKey: .lossLast)
     try values.encode(loss(evalLoss), forKey: .evalLoss)
+    try values.encode(evalAccuracy, forKey: .evalAccuracy)
     try values.encode(epsilon, forKey: .epsilon)
     try values.encode(delta, forKey: .delta)
     try values.encode(noiseMultiplier, forKey: .noiseMultiplier)
@@ -96,7 +100,8 @@ public protocol TrainingObserver {
   ///   - epsilon: spent so far, at the steps that are logged; nil without privacy.
   ///   - isLogged: one of some twenty, or of those that `--log-every` names.
   mutating func didFinish(_ step: StepReport, epsilon: Double?, isLogged: Bool)
-  mutating func didEvaluate(step: Int, loss: Double)
+  /// - Parameter accuracy: of a classifier.
+  mutating func didEvaluate(step: Int, loss: Double, accuracy: Double?)
   /// After the last step and what it left to be written.
   mutating func didEnd()
 }
@@ -122,7 +127,12 @@ public struct TrainingOverview: Sendable {
   public let plannedBytes: Int
   public let sharding: Sharding
   public let noise: NoisePlacement
+  /// Of a classifier; nil: a language model.
+  public let labels: [String]?
   /// Entropy of the held-out targets' unigram distribution in nats, for the built-in corpus: what a model that knows only how
   /// often each byte occurs can reach at best.
   public let unigramEntropy: Double?
+
+  /// What losses are nats of.
+  public var lossUnit: String { labels == nil ? "target" : "record" }
 }

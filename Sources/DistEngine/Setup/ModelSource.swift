@@ -11,7 +11,7 @@ package struct ModelSource: Sendable {
 
   /// - Throws: also where a directory's weights are not of its configuration's shape, where its ids are those of a tokenizer that isn't
   ///   read here, or where the tokenizer makes more ids than the model knows.
-  package static func resolve(_ name: String, tokenizer kind: TokenizerKind? = nil) throws -> ModelSource {
+  package static func resolve(_ name: String, tokenizer kind: TokenizerKind? = nil, task: ModelTask = .language) throws -> ModelSource {
     let tokenizer = (kind ?? .bytes).make()
     func source(_ configuration: ModelConfiguration, directory: String?, notes: [String]) throws -> ModelSource {
       guard tokenizer.vocabularySize <= configuration.vocabularySize else {
@@ -21,14 +21,16 @@ package struct ModelSource: Sendable {
     }
     if let preset = ModelPreset(rawValue: name) {
       let note = "--model \(name) is the preset, with new parameters; the directory of that name is ./\(name)"
-      return try source(preset.configuration, directory: nil, notes: ModelPreset.isAlsoDirectory(name) ? [note] : [])
+      let (model, _) = try task.model(preset.configuration, name: name)
+      return try source(model, directory: nil, notes: ModelPreset.isAlsoDirectory(name) ? [note] : [])
     }
     guard FileManager.default.fileExists(atPath: name) else { throw ModelConfigurationError.unknownPreset(name: name) }
     let description = try ModelFile.readConfiguration(directory: name)
     if kind == nil, let file = ModelFile.tokenizerFile(directory: name) { throw TrainingError.foreignTokenizer(file: file) }
-    try ModelFile.checkShapes(directory: name, configuration: description.configuration)
+    let (model, taskNotes) = try task.model(description.configuration, name: name)
+    let headNotes = try ModelFile.checkShapes(directory: name, configuration: model, allowsNewHead: task.allowsNewHead)
     let ignored = description.ignoredSettings
     let note = "\(name)/config.json asks for dropout (\(ignored.joined(separator: ", "))), which is not applied; a model written here says 0"
-    return try source(description.configuration, directory: name, notes: ignored.isEmpty ? [] : [note])
+    return try source(model, directory: name, notes: (ignored.isEmpty ? [] : [note]) + taskNotes + headNotes)
   }
 }

@@ -118,9 +118,12 @@ package struct TrainingSetup {
       for evaluation in configuration.evaluationData where configuration.data.contains(where: { Self.isSameFile(evaluation, $0) }) {
         throw TrainingError.conflictingOptions("--eval-data \(evaluation) is a training file: records that training has seen measure nothing")
       }
-      let source = try ModelSource.resolve(configuration.model, tokenizer: configuration.tokenizer)
-      // The records that the model learns begin and end with the tokenizer's id, whatever stood around those it knows.
-      model = source.configuration.delimitingTexts(by: Int(source.tokenizer.endOfText))
+      let source = try ModelSource.resolve(
+        configuration.model, tokenizer: configuration.tokenizer, task: configuration.task(allowsNewHead: true))
+      // The records that a language model learns begin and end with the tokenizer's id, whatever stood around those it knows.
+      model =
+        configuration.labelField == nil
+        ? source.configuration.delimitingTexts(by: Int(source.tokenizer.endOfText)) : source.configuration
       tokenizer = source.tokenizer
       guard model.parameterTable(trainable: configuration.trainable).trained.totalCount > 0 else {
         throw TrainingError.conflictingOptions("--trainable \(configuration.trainable.rawValue): the model has no such parameter, so nothing would be trained")
@@ -184,10 +187,10 @@ package struct TrainingSetup {
     if let length = configuration.sequenceLength, let window = model.slidingWindow, length > window {
       throw TrainingError.sequenceLongerThanWindow(length: length, window: window)
     }
-    let corpus = try Corpus(data: configuration.data, evaluation: configuration.evaluationData, fields: configuration.recordFields())
+    let corpus = try Corpus(data: configuration.data, evaluation: configuration.evaluationData, fields: configuration.recordFields(modelLabels: model.labels))
     look(corpus.training)
     let longest = configuration.sequenceLength ?? model.defaultSequence
-    let format = configuration.labelField == nil ? SequenceFormat.language(tokenizer) : .classification
+    let format = model.labels == nil ? SequenceFormat.language(tokenizer) : .classification
     func sequences(_ records: RecordStore, _ files: [String]) throws -> TokenizedDataset {
       let dataset = TokenizedDataset(records, tokenizer: tokenizer, format: format, longestSequence: longest)
       guard dataset.isEmpty || dataset.countedTargetCount > 0 else { throw TrainingError.nothingCounts(data: files.joined(separator: ", ")) }
