@@ -12,7 +12,7 @@ struct RecordOptions: ParsableArguments {
   @Option(help: ArgumentHelp("The field of a .jsonl, .csv or .tsv record that holds the text; two with a comma are a pair.", valueName: "name[,name]"))
   var textField = "text"
 
-  @Option(help: ArgumentHelp(TokenizerKind.help, valueName: "auto|bytes"))
+  @Option(help: ArgumentHelp(TokenizerKind.help, valueName: "auto|bytes|file"))
   var tokenizer = AutomaticOr<TokenizerKind>.auto
 
   @Option(help: "T: longer records are cut to T targets (default: what the records need, at most the model's positions, and 1024).")

@@ -47,7 +47,7 @@ public struct TrainingConfiguration: Sendable {
   package var isClassification: Bool { labelField != nil || isUnlabelled }
   /// The labels that there are; nil takes the model's own.
   public var labels: [String]?
-  /// nil: that of a model directory, which has to be bytes; bytes for a preset.
+  /// nil: that of a model directory; bytes for a preset.
   public var tokenizer: TokenizerKind?
   /// T; nil takes what the records need, at most the model's positions.
   public var sequenceLength: Int?
@@ -92,6 +92,7 @@ public enum TrainingError: UserError, Equatable {
   case noNoise
   case batchLargerThanData(batch: Int, datasetSize: Int)
   case sequenceLongerThanModel(length: Int, positions: Int)
+  case sequenceLongerThanWindow(length: Int, window: Int)
   /// No record has a target that carries loss.
   case nothingCounts(data: String)
   /// A classification of which nobody says what labels there are.
@@ -104,13 +105,15 @@ public enum TrainingError: UserError, Equatable {
   case noClassifier(model: String)
   /// Stated labels that aren't a trained classifier's.
   case otherLabels(model: String, own: [String])
-  case sequenceLongerThanWindow(length: Int, window: Int)
   case vocabularyTooSmall(tokenizer: Int, model: Int)
+  case tokenTypesTooMany(file: String, types: Int32, model: Int)
   case outputHoldsRun(String)
   /// A preset where trained weights are needed.
   case noWeights(preset: String)
   /// A model directory has a tokenizer of its own, which can't be used here.
   case foreignTokenizer(file: String)
+  /// A model directory has none, and wasn't trained on bytes.
+  case noTokenizer(directory: String)
   /// Bytes that the smallest plan needs.
   case overBudget(needed: Int, budget: MemoryBudget)
   /// A node has not what the ranks on it need: which, and what would fit.
@@ -159,11 +162,16 @@ public enum TrainingError: UserError, Equatable {
     case .otherLabels(let model, let own): "--labels: the classifier of \(model) knows \(ModelTask.listed(own)): leave the option out"
     case .vocabularyTooSmall(let tokenizer, let model):
       "the tokenizer makes \(tokenizer) ids and the model's vocabulary has \(model): the model must have at least as many"
+    case .tokenTypesTooMany(let file, let largest, let model):
+      "\(file): the post-processor gives token type \(largest) and the model has \(model): the model must have more (type_vocab_size)"
     case .noWeights(let preset):
       "--model \(preset) is a preset, which has no weights: name a model directory"
         + (ModelPreset.isAlsoDirectory(preset) ? " (./\(preset) is the one that lies here)" : "")
     case .foreignTokenizer(let file):
-      "\(file): the model's ids are those of this tokenizer, which is not read here: --tokenizer bytes makes ids of bytes all the same"
+      "\(file): the model's ids are those of this tokenizer, which is not read here: --tokenizer names a tokenizer.json "
+        + "with the same ids; --tokenizer bytes makes ids of bytes all the same"
+    case .noTokenizer(let directory):
+      "\(directory): holds no tokenizer.json, and its config.json doesn't end texts with 256, as models of bytes do: --tokenizer names one, or is bytes"
     case .overBudget(let needed, let budget):
       "--memory-budget \(budget): a rank's buffers need \((needed - 1) / MemoryMeter.megabyte + 1)MB at least: allow that many, or lower --microbatch or --seq-len"
     case .notEnoughMemory(let what): "the run \(what)"

@@ -44,27 +44,57 @@ struct JSONScanner {
 
   private let bytes: UnsafeBufferPointer<UInt8>
   private var position = 0
+  /// Keys of the object that is kept as ``members``, from the outermost; nil: none is.
+  private var listed: [String]?
+  /// Keys of the objects that the scanner is in, as long as it is on the way to the listed one.
+  private var path: [String] = []
+  private var members: [(key: String, value: JSONValue)] = []
 
   private init(_ bytes: UnsafeBufferPointer<UInt8>) { self.bytes = bytes }
 
   /// The value that `bytes` hold, and nothing else.
   static func parse(_ bytes: UnsafeBufferPointer<UInt8>, from start: Int = 0) throws(JSONFault) -> JSONValue {
     var scanner = JSONScanner(bytes)
-    scanner.position = start
-    let value = try scanner.value(depth: 0)
-    scanner.skipSpace()
-    guard scanner.next == nil else { throw scanner.fault("text behind the end of the JSON value") }
+    return try scanner.whole(from: start)
+  }
+
+  private mutating func whole(from start: Int) throws(JSONFault) -> JSONValue {
+    position = start
+    let value = try value(depth: 0)
+    skipSpace()
+    guard next == nil else { throw fault("text behind the end of the JSON value") }
     return value
   }
 
   /// The value of a whole file. A byte-order mark in front is passed over.
   static func parse(file bytes: [UInt8]) throws(JSONFault) -> JSONValue {
+    try check(file: bytes)
+    return try bytes.withUnsafeBufferPointer { (buffer) throws(JSONFault) in
+      try parse(buffer, from: start(of: bytes))
+    }
+  }
+
+  private static func check(file bytes: [UInt8]) throws(JSONFault) {
     guard !bytes.isEmpty else { throw .malformed(offset: 0, reason: "the file is empty") }
     if FileBytes.isLargeFilePointer(bytes) { throw .malformed(offset: 0, reason: FileBytes.largeFilePointerReason) }
     if let encoding = TextEncoding(of: bytes) { throw .malformed(offset: 0, reason: encoding.refusal) }
-    let start = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
+  }
+
+  private static func start(of bytes: [UInt8]) -> Int { bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0 }
+
+  /// The value of a whole file, of which one object is given as the list of its members: as they stand there, and keys that are equal but for how
+  /// their characters are composed, or equal altogether, beside each other. In the value that object is empty.
+  ///
+  /// - Parameter path: the keys that lead to it.
+  static func parse(
+    file bytes: [UInt8], listing path: [String]
+  ) throws(JSONFault) -> (value: JSONValue, members: [(key: String, value: JSONValue)]) {
+    try check(file: bytes)
     return try bytes.withUnsafeBufferPointer { (buffer) throws(JSONFault) in
-      try parse(buffer, from: start)
+      var scanner = JSONScanner(buffer)
+      scanner.listed = path
+      let value = try scanner.whole(from: start(of: bytes))
+      return (value, scanner.members)
     }
   }
 
@@ -126,6 +156,7 @@ struct JSONScanner {
     guard depth <= Self.deepest else { throw fault("more than \(Self.deepest) arrays and objects within each other") }
     position += 1
     var fields: [String: JSONValue] = [:]
+    let isListed = listed.map { path.count == depth - 1 && path == $0 } ?? false
     skipSpace()
     if take("}") { return .object(fields) }
     while true {
@@ -133,18 +164,28 @@ struct JSONScanner {
       guard next == UInt8(ascii: "\"") else { throw fault("a key in double quotes is expected") }
       let start = position
       let key = try string()
-      guard key.utf8.count <= Self.longestKey || key.utf8.allSatisfy({ $0 < 0x80 }) else {
+      guard isListed || key.utf8.count <= Self.longestKey || key.utf8.allSatisfy({ $0 < 0x80 }) else {
         throw fault("a key of more than \(Self.longestKey) bytes that are not all ASCII", at: start)
       }
       skipSpace()
       guard take(":") else { throw fault("a colon is expected") }
-      guard fields.updateValue(try value(depth: depth), forKey: key) == nil else {
+      if isListed {
+        members.append((key, try value(depth: depth)))
+      } else if fields.updateValue(try member(key, depth: depth), forKey: key) != nil {
         throw .duplicateKey(key, offset: start)
       }
       skipSpace()
       if take("}") { return .object(fields) }
       guard take(",") else { throw fault("a comma or } is expected") }
     }
+  }
+
+  /// The value of an object's key, on the way to the listed object or not.
+  private mutating func member(_ key: String, depth: Int) throws(JSONFault) -> JSONValue {
+    guard let listed, path.count == depth - 1, depth <= listed.count, listed[depth - 1] == key else { return try value(depth: depth) }
+    path.append(key)
+    defer { path.removeLast() }
+    return try value(depth: depth)
   }
 
   private static func isDigit(_ byte: UInt8?) -> Bool {

@@ -12,7 +12,7 @@ package enum ModelFile {
 
   /// A file in a directory that says how text becomes the ids that its model knows, other than by taking bytes; nil where there is none.
   package static func tokenizerFile(directory: String) -> String? {
-    ["tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt"].map { "\(directory)/\($0)" }
+    ["tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt", "spiece.model"].map { "\(directory)/\($0)" }
       .first { FileManager.default.fileExists(atPath: $0) }
   }
 

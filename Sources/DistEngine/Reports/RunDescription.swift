@@ -22,6 +22,8 @@ struct RunDescription: Encodable {
   let promptField, labelField: String?
   let labels: [String]?
   let tokenizer: String
+  /// Of its file, in hexadecimal; nil: bytes.
+  let tokenizerSha256: String?
   let unit: String
   let maxRecordsPerUnit: Int?
   let trainable: TrainableParameters
@@ -97,6 +99,7 @@ struct RunDescription: Encodable {
     trainingUnits = setup.training.unitCount
     trainable = configuration.trainable
     tokenizer = setup.tokenizer.name
+    tokenizerSha256 = (setup.tokenizer as? FileTokenizer)?.digest
     evaluationRecords = setup.evaluation?.count ?? 0
     sequenceLength = setup.training.longestSequence
     datasetSize = setup.datasetSize

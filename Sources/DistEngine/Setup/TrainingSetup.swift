@@ -120,10 +120,7 @@ package struct TrainingSetup {
       }
       let source = try ModelSource.resolve(
         configuration.model, tokenizer: configuration.tokenizer, task: configuration.task(allowsNewHead: true))
-      // The records that a language model learns begin and end with the tokenizer's id, whatever stood around those it knows.
-      model =
-        configuration.labelField == nil
-        ? source.configuration.delimitingTexts(by: Int(source.tokenizer.endOfText)) : source.configuration
+      model = source.trainedConfiguration
       tokenizer = source.tokenizer
       guard model.parameterTable(trainable: configuration.trainable).trained.totalCount > 0 else {
         throw TrainingError.conflictingOptions("--trainable \(configuration.trainable.rawValue): the model has no such parameter, so nothing would be trained")

@@ -17,14 +17,3 @@ public struct ByteTokenizer: Tokenizer {
     ids.compactMap { UInt8(exactly: $0) }
   }
 }
-
-/// Tokenizers by their names on the command line.
-public enum TokenizerKind: String, CaseIterable, Sendable {
-  case bytes
-
-  public func make() -> any Tokenizer {
-    switch self {
-    case .bytes: ByteTokenizer()
-    }
-  }
-}
