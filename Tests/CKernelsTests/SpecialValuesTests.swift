@@ -57,6 +57,25 @@ struct SpecialValuesTests {
     }
   }
 
+  @Test func siluHasItsLimits() {
+    let x: [Float] = [0, -0.0, 1e30, -1e30, .infinity, 20, -100], ones = [Float](repeating: 1, count: 7)
+    var y = x
+    ck_silu_gate(x.count, x, ones, &y)
+    #expect(y[0] == 0 && y[1] == 0 && y[2] == 1e30 && y[3] == 0 && y[4] == .infinity && abs(y[5] - 20) < 1e-6 && y[6] == 0)
+    var (gate, up) = (x, ones)
+    ck_silu_gate_backward(x.count, ones, &gate, &up)
+    #expect(gate[0] == 0.5 && gate[1] == 0.5 && gate[2] == 1 && gate[3] == 0 && gate[6] == 0)
+  }
+
+  @Test(arguments: 0..<20) func nanPassesSiluWithoutNeighbours(place: Int) {
+    var gate = [Float](repeating: 1, count: 20), up = gate
+    gate[place] = .nan
+    var y = gate
+    ck_silu_gate(20, gate, up, &y)
+    ck_silu_gate_backward(20, [Float](repeating: 1, count: 20), &gate, &up)
+    for i in 0..<20 { #expect([y, gate, up].allSatisfy { $0[i].isNaN == (i == place) }) }
+  }
+
   /// A row that isn't finite stays alone: the next example must not notice.
   @Test(arguments: [Float.nan, .infinity], [0, 7, 16, 36])
   func aRowThatIsNotFiniteStaysAlone(value: Float, place: Int) {

@@ -41,7 +41,7 @@ import Testing
     #expect(dataset.indices(of: 2) == ([256, 97, 98, 99, 100], [97, 98, 99, 100, 101]))
     #expect((0..<3).map(dataset.targetCount) == [3, 1, 5])
     #expect(dataset.totalTargetCount == 9)
-    for i in 0..<3 { #expect(dataset.ids[dataset.inputRange(of: i)].elementsEqual(dataset.inputs(of: i))) }
+    for i in 0..<3 { #expect(Array(dataset.ids[dataset.inputRange(of: i)]) == Array(dataset.inputs(of: i))) }
   }
 
   @Test func aDatasetMayBeEmpty() {

@@ -19,6 +19,14 @@ package struct Microbatch {
     /// Whether every unit is one record, so that there are no more sequences than units.
     package let unitsAreRecords: Bool
 
+    /// Of one sequence that comes a piece at a time, in passes that keep keys and values.
+    ///
+    /// - Parameter rows: of a pass.
+    package init(cachedPositions positions: Int, rows: Int) {
+      precondition(rows >= 1 && positions >= rows, "passes of \(rows) rows for \(positions) positions")
+      (units, self.rows, self.positions, unitRows, unitsAreRecords) = (1, rows, positions, rows, true)
+    }
+
     package init(units: Int, rows: Int, positions: Int, unitRows: Int? = nil, unitsAreRecords: Bool = false) {
       let unitRows = unitRows ?? positions
       precondition(units >= 1 && positions >= 1 && unitRows >= positions && rows >= unitRows, "a microbatch holds at least one unit")
@@ -123,10 +131,13 @@ package struct Microbatch {
   }
 
   /// Appends a unit of one record of at least two ids: all but the last are inputs, all but the first are targets.
-  package mutating func append(unit: Int, ids: some RandomAccessCollection<Int32>) {
-    precondition(hasRoom(for: ids.count - 1), "a record of \(ids.count - 1) targets")
+  ///
+  /// - Parameter first: position of the first: above 0 where those before it were in an earlier pass.
+  package mutating func append(unit: Int, ids: some RandomAccessCollection<Int32>, first: Int = 0) {
+    precondition(hasRoom(for: ids.count - 1) && first + ids.count - 1 <= capacity.positions, "a record of \(ids.count - 1) targets")
     appendSequence(ids.dropLast(), record: unit)
     setTargets(ids.dropFirst(), of: 1, lossStart: 0)
+    for row in rowCount - (ids.count - 1)..<rowCount { positionBuffer[row] += Int32(first) }
     endUnit(unit, sequences: 1, of: 1, isFirst: true)
   }
 

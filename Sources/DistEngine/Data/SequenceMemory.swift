@@ -60,6 +60,32 @@ package final class SequenceMemory: @unchecked Sendable {
   deinit { if owner == nil { PageMemory.release(bytes) } }
 }
 
+/// Some of a data set's numbers, in the data set's own memory, which lasts as long as this does.
+public struct SequenceIDs: RandomAccessCollection, Equatable, Sendable {
+  private let owner: SequenceMemory
+  nonisolated(unsafe) private let elements: UnsafePointer<Int32>
+  public let startIndex: Int
+  public let endIndex: Int
+
+  init(_ owner: SequenceMemory, _ all: UnsafeMutableBufferPointer<Int32>, _ range: Range<Int>) {
+    precondition(0 <= range.lowerBound && range.upperBound <= all.count, "\(range) of \(all.count)")
+    self.owner = owner
+    elements = UnsafePointer(all.baseAddress!)
+    (startIndex, endIndex) = (range.lowerBound, range.upperBound)
+  }
+
+  public subscript(position: Int) -> Int32 {
+    precondition((startIndex..<endIndex).contains(position), "place \(position) of \(startIndex)..<\(endIndex)")
+    return elements[position]
+  }
+
+  public func withContiguousStorageIfAvailable<Result>(_ body: (UnsafeBufferPointer<Int32>) throws -> Result) rethrows -> Result? {
+    try withExtendedLifetime(owner) { try body(UnsafeBufferPointer(start: elements + startIndex, count: count)) }
+  }
+
+  public static func == (a: Self, b: Self) -> Bool { a.elementsEqual(b) }
+}
+
 /// Whole pages from the system, which takes them back at once: what the allocator keeps for later would count as held.
 enum PageMemory {
   static func take(_ byteCount: Int) -> UnsafeMutableRawBufferPointer {

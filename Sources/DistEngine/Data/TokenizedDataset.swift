@@ -3,8 +3,6 @@
 /// A language model's sequence of n + 1 ids (n ≥ 1) gives n inputs, all but the last id, and n targets, all but the first; those before
 /// ``lossStart(of:)`` carry no loss. A classifier's sequence of n ids gives n inputs, and has one label. Either way it has n rows.
 public struct TokenizedDataset: Sendable {
-  public typealias IDs = Slice<UnsafeBufferPointer<Int32>>
-
   public let format: SequenceFormat
   private let memory: SequenceMemory
   package let statistics: SequenceStatistics
@@ -39,9 +37,11 @@ public struct TokenizedDataset: Sendable {
   }
 
   /// All sequences.
-  public var ids: UnsafeBufferPointer<Int32> { UnsafeBufferPointer(memory.ids) }
+  public var ids: SequenceIDs { SequenceIDs(memory, memory.ids, 0..<memory.ids.count) }
   /// All of the memory that the sequences are in.
-  var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(memory.bytes) }
+  func withBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
+    try withExtendedLifetime(memory) { try body(UnsafeRawBufferPointer(memory.bytes)) }
+  }
   package var byteCount: Int { memory.layout.byteCount }
 
   public var isClassification: Bool { format == .classification }
@@ -52,7 +52,7 @@ public struct TokenizedDataset: Sendable {
   public var longestSequence: Int { statistics.longest }
 
   /// Rows of all records: a language model's targets, those without loss among them; a classifier's inputs.
-  public var totalTargetCount: Int { ids.count - count * format.idsBeyondRows }
+  public var totalTargetCount: Int { memory.ids.count - count * format.idsBeyondRows }
 
   /// Targets that carry loss, of all records; a classifier's labels.
   public var countedTargetCount: Int { statistics.countedTargets }
@@ -63,16 +63,16 @@ public struct TokenizedDataset: Sendable {
   /// Where the inputs of record `i` stand in `ids`; a language model's targets stand one further.
   public func inputRange(of i: Int) -> Range<Int> { memory.offsets[i]..<(memory.offsets[i + 1] - format.idsBeyondRows) }
 
-  public func inputs(of i: Int) -> IDs { ids[inputRange(of: i)] }
+  public func inputs(of i: Int) -> SequenceIDs { SequenceIDs(memory, memory.ids, inputRange(of: i)) }
 
   /// A language model's targets.
-  public func targets(of i: Int) -> IDs { ids[(memory.offsets[i] + 1)..<memory.offsets[i + 1]] }
+  public func targets(of i: Int) -> SequenceIDs { SequenceIDs(memory, memory.ids, (memory.offsets[i] + 1)..<memory.offsets[i + 1]) }
 
   /// The label's index among the public ones; nil where records have none.
   public func label(of i: Int) -> Int32? { memory.layout.hasLabels ? memory.labels[i] : nil }
 
   /// Types of the inputs; nil: all are 0.
-  public func tokenTypes(of i: Int) -> IDs? { memory.layout.hasTypes ? UnsafeBufferPointer(memory.types)[inputRange(of: i)] : nil }
+  public func tokenTypes(of i: Int) -> SequenceIDs? { memory.layout.hasTypes ? SequenceIDs(memory, memory.types, inputRange(of: i)) : nil }
 
   /// The first of a record's targets that carries loss: where a completion begins behind its prompt; as many as it has targets where the
   /// completion was cut away.

@@ -265,10 +265,14 @@ package final class ModelReplica {
   }
 
   /// The logits behind the last of `ids`, `[V]`, valid until the next pass.
-  package func logits(after ids: some RandomAccessCollection<Int32>) -> Vector {
+  ///
+  /// - Parameter first: position of the first of them. Where the plan keeps keys and values those before it were in the passes before, and
+  ///   are seen.
+  package func logits(after ids: some RandomAccessCollection<Int32>, first: Int = 0) -> Vector {
+    precondition(first == 0 || plan.declaration.policy.cachesKeys, "positions before \(first) are nowhere")
     microbatch.removeAll()
     // A record's last id is a target only; which one it is doesn't matter here.
-    microbatch.append(unit: 0, ids: Array(ids) + [0])
+    microbatch.append(unit: 0, ids: Array(ids) + [0], first: first)
     return model.lastLogits(Pass(memory, microbatch))
   }
 

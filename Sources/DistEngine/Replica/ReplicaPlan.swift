@@ -62,12 +62,14 @@ package struct ReplicaPlan {
   ///   - maxGradNorm: C, for the private modes.
   ///   - optimizer: nil where no update is made (`inspect`).
   ///   - computesGradients: false for a forward pass alone (`evaluate`, `generate`).
+  ///   - cachesKeys: in forward passes alone, whether a sequence may come a piece at a time (`generate`).
   ///   - shards: what of the model's state this rank holds; nil: all of it.
   package init(
     model: ModelConfiguration, mode: TrainingMode, clipping: Clipping = .flat, maxGradNorm: Double = 1,
     capacity: Microbatch.Capacity, recompute: Recomputation = .none, optimizer: OptimizerConfiguration?,
-    trainable: TrainableParameters = .all, hasLargeUnits: Bool = false, computesGradients: Bool = true, threads: Int = 1,
-    choices: Choices = Choices(), shards: ShardPlan? = nil
+    trainable: TrainableParameters = .all, hasLargeUnits: Bool = false, computesGradients: Bool = true,
+    cachesKeys: Bool = false, threads: Int = 1, choices: Choices = Choices(),
+    shards: ShardPlan? = nil
   ) {
     self.hasLargeUnits = hasLargeUnits
     self.threads = threads
@@ -109,7 +111,8 @@ package struct ReplicaPlan {
       shards.exchangesByLayer ? .whole : choices.logits ?? Self.logitStorage(model, capacity: capacity, bookKeeps: isGhost && !keeps)
     let policy = PassPolicy(
       retention: !computesGradients ? .inference : isFlatGhost && !keeps ? .weightedSum : .backward,
-      logits: logits, takesGhostNorms: isGhost, outerLayersWait: isFlatGhost, recompute: recompute, trainable: trainable, threads: threads)
+      logits: logits, takesGhostNorms: isGhost, outerLayersWait: isFlatGhost, recompute: recompute, trainable: trainable, threads: threads,
+      cachesKeys: cachesKeys)
     let (declaration, passes) = model.declare(capacity: capacity, policy: policy)
     self.declaration = declaration
     self.model = passes
