@@ -8,7 +8,7 @@ enum BERT: ModelFamily {
   static let names = [TensorNames(encoder: "bert.", isUnused: ["cls."])]
 
   static func declare(_ c: ModelConfiguration, in d: inout ModelDeclaration) -> Model {
-    Encoder(
+    EncoderDeclaration(
       prefix: "bert.", blocks: "encoder.layer", types: "token_type_embeddings", block: .bert,
       dense: ("bert.pooler.dense", .tanh), output: "classifier"
     ).declare(c, in: &d)
@@ -26,7 +26,7 @@ enum RoBERTa: ModelFamily {
   static let names = [TensorNames(encoder: "roberta.", isUnused: ["lm_head.", "roberta.pooler.", "pooler."])]
 
   static func declare(_ c: ModelConfiguration, in d: inout ModelDeclaration) -> Model {
-    Encoder(
+    EncoderDeclaration(
       prefix: "roberta.", blocks: "encoder.layer", types: "token_type_embeddings", block: .bert,
       dense: ("classifier.dense", .tanh), output: "classifier.out_proj"
     ).declare(c, in: &d)
@@ -45,7 +45,7 @@ enum DistilBERT: ModelFamily {
   static let names = [TensorNames(encoder: "distilbert.", isUnused: ["vocab_transform.", "vocab_layer_norm.", "vocab_projector."])]
 
   static func declare(_ c: ModelConfiguration, in d: inout ModelDeclaration) -> Model {
-    Encoder(
+    EncoderDeclaration(
       prefix: "distilbert.", blocks: "transformer.layer", types: nil, block: .distilbert, dense: ("pre_classifier", .relu),
       output: "classifier"
     ).declare(c, in: &d)
@@ -53,7 +53,7 @@ enum DistilBERT: ModelFamily {
 }
 
 /// What the encoders share, and the names that tell them apart.
-private struct Encoder {
+private struct EncoderDeclaration {
   let prefix: String
   let blocks: String
   /// The table of token types; nil: none.

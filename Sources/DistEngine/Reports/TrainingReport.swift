@@ -38,7 +38,7 @@ public struct TrainingReport: Sendable, Encodable {
   public var warnings: [String]
   /// Keys whose values are computed from private data without noise.
   public static let notCovered = [
-    "loss_first", "loss_last", "eval_loss", "eval_accuracy", "tokens", "tokens_per_second", "step_seconds_median", "seconds_per_token", "peak_rss_mb",
+    "loss_first", "loss_last", "eval_loss", "tokens", "tokens_per_second", "step_seconds_median", "seconds_per_token", "peak_rss_mb",
     "node_pss_mb", "planned_mb", "baseline_rss_mb",
   ]
 
@@ -61,7 +61,7 @@ public struct TrainingReport: Sendable, Encodable {
     case parametersL2 = "parameters_l2"
   }
 
-  /// All keys, null where there is no value.
+  /// All keys, null where there is no value; a classifier's alone where the model is one.
   public func encode(to encoder: any Encoder) throws {
     var values = encoder.container(keyedBy: CodingKeys.self)
     try values.encode(mode, forKey: .mode)
@@ -72,7 +72,7 @@ public struct TrainingReport: Sendable, Encodable {
     try values.encode(loss(lossFirst), forKey: .lossFirst)
     try values.encode(loss(lossLast), forKey: .lossLast)
     try values.encode(loss(evalLoss), forKey: .evalLoss)
-    try values.encode(evalAccuracy, forKey: .evalAccuracy)
+    try values.encodeIfPresent(evalAccuracy, forKey: .evalAccuracy)
     try values.encode(epsilon, forKey: .epsilon)
     try values.encode(delta, forKey: .delta)
     try values.encode(noiseMultiplier, forKey: .noiseMultiplier)
@@ -89,7 +89,7 @@ public struct TrainingReport: Sendable, Encodable {
     try values.encode(output, forKey: .output)
     try values.encode(isPrivate, forKey: .isPrivate)
     try values.encode(warnings, forKey: .warnings)
-    try values.encode(Self.notCovered, forKey: .notCovered)
+    try values.encode(Self.notCovered + (evalAccuracy == nil ? [] : ["eval_accuracy"]), forKey: .notCovered)
   }
 }
 
