@@ -4,8 +4,12 @@ import Foundation
 package protocol NaiveModel {
   /// Tensors by Hugging Face's names, row-major.
   var tensors: [String: [Double]] { get set }
-  /// Mean over targets of -log p(target), in nats, for ids[0] … ids[n].
-  func loss(_ ids: [Int]) -> Double
+  /// Mean over targets from `start` on of -log p(target), in nats, for ids[0] … ids[n].
+  func loss(_ ids: [Int], from start: Int) -> Double
+}
+
+extension NaiveModel {
+  package func loss(_ ids: [Int]) -> Double { loss(ids, from: 0) }
 }
 
 /// A model of Llama's family, one loop a formula.
@@ -32,15 +36,15 @@ package struct NaiveLlama: NaiveModel {
     self.tensors = tensors
   }
 
-  package func loss(_ ids: [Int]) -> Double {
+  package func loss(_ ids: [Int], from start: Int) -> Double {
     let inputs = Array(ids.dropLast())
     let rows = logits(inputs)
-    let total = rows.enumerated().reduce(0.0) { total, entry in
+    let total = rows.enumerated().dropFirst(start).reduce(0.0) { total, entry in
       let (t, logits) = entry
       let top = logits.max()!
       return total + top + log(logits.reduce(0) { $0 + exp($1 - top) }) - logits[ids[t + 1]]
     }
-    return total / Double(inputs.count)
+    return total / Double(inputs.count - start)
   }
 
   /// Behind each of the inputs, `[V]`.
