@@ -12,7 +12,8 @@ struct TokenizeCommand: ParsableCommand {
   @Option(help: "Records: .txt, .jsonl, .csv, .tsv, or builtin; repeated for several files.")
   var data: [String]
 
-  @Option(help: ArgumentHelp("The field of a .jsonl, .csv or .tsv record that holds the text; two with a comma are a pair.", valueName: "name[,name]"))
+  @Option(
+    help: ArgumentHelp("The field of a .jsonl, .csv or .tsv record that holds the text; two with a comma are a pair.", valueName: "name[,name]"))
   var textField = "text"
 
   @Flag(help: "Put the tokenizer's special tokens around each text, as classifiers see it.")

@@ -11,7 +11,8 @@ extension LearningRateSchedule.Shape: ExpressibleByArgument {}
 
 extension TokenizerKind {
   static let help: String =
-    "A tokenizer.json or a directory that holds one; bytes: ids 0-255 are bytes, 256 is <|endoftext|>; auto: a model directory's own, bytes for a preset."
+    "A tokenizer.json or a directory that holds one; bytes: ids 0-255 are bytes, 256 is <|endoftext|>; auto: a model directory's own, bytes for "
+    + "a preset."
 }
 
 /// `auto`, or a number.

@@ -13,7 +13,7 @@ public enum Tokenization {
     }
     guard textFields.count == 1 || addsSpecialTokens else {
       throw TrainingError.conflictingOptions(
-        "--text-field \(names) is a pair, which the tokenizer's special tokens put together: add --special-tokens")
+        "--text-field \(names) is a pair, which special tokens put together: add --special-tokens")
     }
     try lines(
       of: Corpus(data: data, fields: RecordFields(texts: textFields)).training, by: kind.make(), addsSpecialTokens: addsSpecialTokens, write)

@@ -62,8 +62,8 @@ package struct ModelSource: Sendable {
     return file.framing(begin: configuration.bosTokenID.map(Int32.init), end: Int32(end))
   }
 
-  /// The model as it is written once it is trained: a language model's texts begin and end with the ids that stand around the records, whatever
-  /// stood around those it knew.
+  /// The model as it is written once it is trained: a language model's texts begin and end with the ids that stand around the records,
+  /// whatever stood around those it knew.
   package var trainedConfiguration: ModelConfiguration {
     let (begin, end) = (tokenizer.beginOfText.map { Int($0) }, Int(tokenizer.endOfText))
     let isKept = configuration.isEncoder && tokenizer is FileTokenizer

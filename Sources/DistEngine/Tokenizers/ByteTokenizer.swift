@@ -1,4 +1,5 @@
-/// Bytes as they are: ids 0–255 are bytes, 256 is `<|endoftext|>`, which begins and ends records and stands around and between a classifier's texts.
+/// Bytes as they are: ids 0–255 are bytes, 256 is `<|endoftext|>`, which begins and ends records and stands around and between a
+/// classifier's texts.
 public struct ByteTokenizer: Tokenizer {
   public init() {}
 

@@ -1,9 +1,9 @@
 /// A tokenizer out of a `tokenizer.json`, which gives the ids that Hugging Face's `tokenizers` gives.
 ///
-/// A text that isn't valid UTF-8 is read with U+FFFD in the place of what is none, as Python does with `errors="replace"`. Fixed padding or truncation that
-/// a file asks for is left aside.
+/// A text that isn't valid UTF-8 is read with U+FFFD in the place of what is none, as Python does with `errors="replace"`. Fixed padding or
+/// truncation that a file asks for is left aside.
 public struct FileTokenizer: Tokenizer {
-  enum Model: Sendable {
+  enum WordModel: Sendable {
     case bytePairs(BytePairEncoding)
     case wordPiece(WordPiece)
 
@@ -19,7 +19,7 @@ public struct FileTokenizer: Tokenizer {
   struct Parts: Sendable {
     var normalizers: [Normalizer] = []
     var preTokenizers: [PreTokenizer] = []
-    let model: Model
+    let model: WordModel
     var postProcessor = PostProcessor.none
     /// nil: tokens are put together with spaces between them.
     var decoders: [TokenDecoder]?
