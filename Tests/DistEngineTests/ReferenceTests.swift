@@ -21,6 +21,7 @@ import Testing
     Reference(name: "llama-tiny", records: "records.jsonl", maxGradNorm: 7),
     Reference(name: "llama-scaled-rope", records: "records.jsonl", maxGradNorm: 6),
     Reference(name: "qwen2-tiny", records: "records.jsonl", maxGradNorm: 6.5),
+    Reference(name: "stories260K", records: "records.jsonl", maxGradNorm: 22),
   ]
 
   struct Way: Sendable, CustomStringConvertible {
@@ -37,9 +38,10 @@ import Testing
   @Test(arguments: references, Way.all)
   func equalsPyTorch(reference: Reference, way: Way) throws {
     let expected = try TensorFile("\(reference.directory)/expected.safetensors")
-    let model = try ModelFile.readConfiguration(directory: "\(reference.directory)/model").configuration
+    let source = try ModelSource.resolve("\(reference.directory)/model")
+    let model = source.configuration
     let dataset = TokenizedDataset(
-      try RecordReader.read("\(reference.directory)/\(reference.records)"), tokenizer: ByteTokenizer(), longestSequence: 64)
+      try RecordReader.read("\(reference.directory)/\(reference.records)"), tokenizer: source.tokenizer, longestSequence: 64)
     let replica = try ModelReplica(
       ReplicaPlan(
         model: model, mode: way.mode, maxGradNorm: reference.maxGradNorm,

@@ -70,9 +70,11 @@ extension Generation {
     let source = try ModelSource.resolve(directory, tokenizer: kind)
     guard source.directory != nil else { throw TrainingError.noWeights(preset: directory) }
     let (tokenizer, model) = (source.tokenizer, source.configuration)
-    var ids = [model.bosTokenID.map(Int32.init) ?? tokenizer.endOfText]
+    var ids = tokenizer.beginOfText.map { [$0] } ?? []
     let bytes = Array(prompt.utf8)
     tokenizer.encode(bytes[...], limit: bytes.count, into: &ids)
+    // Where nothing begins a text, the end of another comes before it.
+    if ids.isEmpty { ids = [tokenizer.endOfText] }
     let threads = min(ProcessorAffinity.affordableCores.count, PerformanceOptions.mostThreads)
     let plan = Self.plan(model, ids: ids.count + count, threads: threads)
     try plan.checkAddressSpace(threads: threads)
