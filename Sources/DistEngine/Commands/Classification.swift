@@ -51,7 +51,8 @@ public enum Classification {
       loaded.replica.classify(
         stride(from: first + communicator.rank, to: records.upperBound, by: communicator.size), in: dataset
       ) { record, logits in
-        for (label, value) in LabelProbabilities(logits).values.enumerated() { values.elements[(record - first) * labels.count + label] = Float(value) }
+        let place = (record - first) * labels.count
+        for (label, value) in LabelProbabilities(logits).values.enumerated() { values.elements[place + label] = Float(value) }
       }
       // Each record is one rank's, and 0 on the others.
       try communicator.allreduceSum(values)

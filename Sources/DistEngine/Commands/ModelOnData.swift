@@ -23,7 +23,7 @@ package struct ModelOnData {
       let capacity = configuration.performance.capacity(
         mode: .standard, positions: dataset.longestSequence, typicalPositions: dataset.meanTargetCount,
         parameterCount: source.configuration.parameterCount)
-      let plan = try ReplicaPlan(
+      let plan = ReplicaPlan(
         model: source.configuration, mode: .standard, capacity: capacity, optimizer: nil, computesGradients: false, threads: threads)
       try plan.checkAddressSpace(threads: threads)
       return (try ModelReplica(plan), dataset, source.notes + dataset.notes(verb))

@@ -147,8 +147,9 @@ extension SelfTest {
         worst = max(worst, relativeDistance(replica.gradientSum, expected.sum))
       }
     }
+    let head = model.labels == nil ? model.tiedEmbeddings ? ", tied" : ", untied" : ""
     return Check(
-      name: "ghost = hooks = one example at a time (\(model.modelType), \(clipping.rawValue)\(model.labels == nil ? model.tiedEmbeddings ? ", tied" : ", untied" : ""))", passed: worst < 2e-5,
+      name: "ghost = hooks = one example at a time (\(model.modelType), \(clipping.rawValue)\(head))", passed: worst < 2e-5,
       detail: "norms and clipped sum differ by \(String(format: "%.1e", worst)) at most, relative")
   }
 
