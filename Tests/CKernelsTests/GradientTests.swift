@@ -25,6 +25,12 @@ struct GradientTests {
     let expected = x.doubles.map { x in differences([x]) { NaiveKernels.gelu($0[0]) }[0] }
     let mismatch = Mismatch.between(dx, expected, relative: 1e-6, absolute: 1e-6)
     #expect(mismatch == nil, "\(mismatch!)")
+
+    dx = ones
+    ck_gelu_erf_backward(x.count, x, ones, &dx)
+    let byErf = x.doubles.map { x in differences([x]) { NaiveKernels.geluErf($0[0]) }[0] }
+    let other = Mismatch.between(dx, byErf, relative: 1e-6, absolute: 1e-6)
+    #expect(other == nil, "\(other!)")
   }
 
   @Test(arguments: [1, 2, 5, 19]) func layerNormalisation(d: Int) {

@@ -73,7 +73,7 @@ enum SmallModels {
 
   /// Gram matrices for short records, the gradient for long ones, parted at another length for each layer.
   static func mixedNorms(_ model: ModelConfiguration) -> NormChoice {
-    let shapes = model.blockShapes + [model.headShape]
+    let shapes = model.blockShapes + model.headShapes
     return .timed(
       shapes.enumerated().map { index, shape in
         NormTiming(shape: shape, longest: model.positions) { positions in

@@ -105,16 +105,24 @@ public enum NaiveKernels {
     return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x)
   }
 
+  public static func geluErf(_ x: Double) -> Double { x * normalDistribution(x) }
+
+  public static func geluErfDerivative(_ x: Double) -> Double {
+    normalDistribution(x) + x * exp(-x * x / 2) / (2 * Double.pi).squareRoot()
+  }
+
+  private static func normalDistribution(_ x: Double) -> Double { erfc(-x / 2.0.squareRoot()) / 2 }
+
   // MARK: Attention
 
-  /// Row m sees columns 0...first+m.
+  /// Row m sees columns 0...first+m, as far as there are any.
   public static func causalSoftmax(
     _ scores: [Double], rows: Int, columns: Int, first: Int, scale: Double
   ) -> (probabilities: [Double], logSumExp: [Double]) {
     var out = [Double](repeating: 0, count: rows * columns)
     var logSumExp = [Double](repeating: 0, count: rows)
     for m in 0..<rows {
-      let visible = (0...(first + m)).map { scale * scores[m * columns + $0] }
+      let visible = (0...min(first + m, columns - 1)).map { scale * scores[m * columns + $0] }
       let top = visible.max()!
       let sum = visible.reduce(0) { $0 + exp($1 - top) }
       logSumExp[m] = top + log(sum)

@@ -79,7 +79,9 @@ extension Inspection {
     environment: MPIEnvironment, note: (String) -> Void = { _ in }
   ) throws {
     let communicator = environment.world
-    let source = try communicator.agree("model") { try ModelSource.resolve(configuration.model, tokenizer: configuration.tokenizer) }
+    let source = try communicator.agree("model") {
+      try ModelSource.resolve(configuration.model, tokenizer: configuration.tokenizer, task: configuration.task(allowsNewHead: true))
+    }
     let dataset = try communicator.agree("data") {
       try TrainingSetup.load(configuration, model: source.configuration, tokenizer: source.tokenizer).0
     }
@@ -110,7 +112,8 @@ extension Inspection {
     }
     let key = try communicator.sharedKey(seed: seed)
     let inspection = try replica.team.use {
-      try replica.loadParameters(from: source.directory, key: key, communicator: communicator)
+      try replica.loadParameters(
+        from: source.directory, key: key, allowsNewHead: source.configuration.labels != nil, communicator: communicator)
       return try Inspection(of: range, in: dataset, replica: replica, communicator: communicator)
     }
     try communicator.agree("output") {

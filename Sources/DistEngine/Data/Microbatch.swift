@@ -16,23 +16,29 @@ package struct Microbatch {
     package let positions: Int
     /// Rows of the largest unit: T where a unit is one record.
     package let unitRows: Int
+    /// Whether every unit is one record, so that there are no more sequences than units.
+    package let unitsAreRecords: Bool
 
     /// Of one sequence that comes a piece at a time, in passes that keep keys and values.
     ///
     /// - Parameter rows: of a pass.
     package init(cachedPositions positions: Int, rows: Int) {
       precondition(rows >= 1 && positions >= rows, "passes of \(rows) rows for \(positions) positions")
-      (units, self.rows, self.positions, unitRows) = (1, rows, positions, rows)
+      (units, self.rows, self.positions, unitRows, unitsAreRecords) = (1, rows, positions, rows, true)
     }
 
-    package init(units: Int, rows: Int, positions: Int, unitRows: Int? = nil) {
+    package init(units: Int, rows: Int, positions: Int, unitRows: Int? = nil, unitsAreRecords: Bool = false) {
       let unitRows = unitRows ?? positions
       precondition(units >= 1 && positions >= 1 && unitRows >= positions && rows >= unitRows, "a microbatch holds at least one unit")
       self.units = units
       self.rows = rows
       self.positions = positions
       self.unitRows = unitRows
+      self.unitsAreRecords = unitsAreRecords
     }
+
+    /// The most sequences: each has a row at least.
+    package var sequences: Int { unitsAreRecords ? min(units, rows) : rows }
   }
 
   package let capacity: Capacity
@@ -174,7 +180,7 @@ package struct Microbatch {
     countedTargets.append(counted)
   }
 
-  /// Gives the last sequence its label.
+  /// Gives the last sequence its label; −1: it is not known, and its loss is 0.
   private mutating func setLabel(_ label: Int32, of count: Int) {
     isClassification = true
     labelBuffer[sequences.count - 1] = label
@@ -197,8 +203,8 @@ package struct Microbatch {
     precondition(hasRoom(for: dataset.targetCount(of: drawn)) && !drawn.records.isEmpty, "unit \(drawn.unit) doesn't fit")
     for record in drawn.records {
       appendSequence(dataset.inputs(of: record), types: dataset.tokenTypes(of: record), record: record)
-      if let label = dataset.label(of: record) {
-        setLabel(label, of: drawn.recordCount)
+      if dataset.isClassification {
+        setLabel(dataset.label(of: record) ?? -1, of: drawn.recordCount)
       } else {
         setTargets(dataset.targets(of: record), of: drawn.recordCount, lossStart: dataset.lossStart(of: record))
       }

@@ -100,7 +100,7 @@ struct RunDescription: Encodable {
     data = configuration.data
     evaluationData = configuration.evaluationData
     textField = configuration.textFields
-    (promptField, labelField, labels) = (configuration.promptField, configuration.labelField, configuration.labels)
+    (promptField, labelField, labels) = (configuration.promptField, configuration.labelField, setup.model.labels)
     trainingRecords = setup.training.count
     unit = configuration.unitDescription
     maxRecordsPerUnit = configuration.unitField == nil ? nil : configuration.maxRecordsPerUnit

@@ -12,25 +12,27 @@ package struct ModelSource: Sendable {
   /// - Parameter kind: nil: the directory's own; bytes for a preset.
   /// - Throws: also where a directory's weights are not of its configuration's shape, where its ids are those of a tokenizer that isn't
   ///   read here, or where the tokenizer makes more ids than the model knows.
-  package static func resolve(_ name: String, tokenizer kind: TokenizerKind? = nil) throws -> ModelSource {
+  package static func resolve(_ name: String, tokenizer kind: TokenizerKind? = nil, task: ModelTask = .language) throws -> ModelSource {
     if let preset = ModelPreset(rawValue: name) {
       let tokenizer = try (kind ?? .bytes).make()
       try checkEnd(tokenizer, of: preset.configuration)
       let note = "--model \(name) is the preset, with new parameters; the directory of that name is ./\(name)"
-      try check(tokenizer, fits: preset.configuration)
+      let (model, _) = try task.model(preset.configuration, name: name)
+      try check(tokenizer, fits: model)
       return ModelSource(
-        configuration: preset.configuration, directory: nil, tokenizer: tokenizer,
-        notes: ModelPreset.isAlsoDirectory(name) ? [note] : [])
+        configuration: model, directory: nil, tokenizer: try tokenizer.typed(for: model), notes: ModelPreset.isAlsoDirectory(name) ? [note] : [])
     }
     guard FileManager.default.fileExists(atPath: name) else { throw ModelConfigurationError.unknownPreset(name: name) }
     let description = try ModelFile.readConfiguration(directory: name)
-    let tokenizer = try tokenizer(ofDirectory: name, description.configuration, kind)
-    try check(tokenizer, fits: description.configuration)
-    try ModelFile.checkShapes(directory: name, configuration: description.configuration)
+    let (model, taskNotes) = try task.model(description.configuration, name: name)
+    let tokenizer = try tokenizer(ofDirectory: name, model, kind)
+    try check(tokenizer, fits: model)
+    let headNotes = try ModelFile.checkShapes(directory: name, configuration: model, allowsNewHead: task.allowsNewHead)
     let ignored = description.ignoredSettings
     let note = "\(name)/config.json asks for dropout (\(ignored.joined(separator: ", "))), which is not applied; a model written here says 0"
     return ModelSource(
-      configuration: description.configuration, directory: name, tokenizer: tokenizer, notes: ignored.isEmpty ? [] : [note])
+      configuration: model, directory: name, tokenizer: try tokenizer.typed(for: model),
+      notes: (ignored.isEmpty ? [] : [note]) + taskNotes + headNotes)
   }
 
   private static func check(_ tokenizer: any Tokenizer, fits configuration: ModelConfiguration) throws {

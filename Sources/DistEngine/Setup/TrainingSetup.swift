@@ -149,7 +149,8 @@ package struct TrainingSetup {
       for evaluation in configuration.evaluationData where configuration.data.contains(where: { Self.isSameFile(evaluation, $0) }) {
         throw TrainingError.conflictingOptions("--eval-data \(evaluation) is a training file: records that training has seen measure nothing")
       }
-      let source = try ModelSource.resolve(configuration.model, tokenizer: configuration.tokenizer)
+      let source = try ModelSource.resolve(
+        configuration.model, tokenizer: configuration.tokenizer, task: configuration.task(allowsNewHead: true))
       model = source.trainedConfiguration
       tokenizer = source.tokenizer
       guard model.parameterTable(trainable: configuration.trainable).trained.totalCount > 0 else {
@@ -214,10 +215,10 @@ package struct TrainingSetup {
     if let length = configuration.sequenceLength, let window = model.slidingWindow, length > window {
       throw TrainingError.sequenceLongerThanWindow(length: length, window: window)
     }
-    let corpus = try Corpus(data: configuration.data, evaluation: configuration.evaluationData, fields: configuration.recordFields())
+    let corpus = try Corpus(data: configuration.data, evaluation: configuration.evaluationData, fields: configuration.recordFields(modelLabels: model.labels))
     look(corpus.training)
     let longest = configuration.sequenceLength ?? model.defaultSequence
-    let format = configuration.labelField == nil ? SequenceFormat.language(tokenizer) : .classification
+    let format = model.labels == nil ? SequenceFormat.language(tokenizer) : .classification
     func sequences(_ records: RecordStore, _ files: [String]) throws -> TokenizedDataset {
       let dataset = TokenizedDataset(records, tokenizer: tokenizer, format: format, longestSequence: longest)
       guard dataset.isEmpty || dataset.countedTargetCount > 0 else { throw TrainingError.nothingCounts(data: files.joined(separator: ", ")) }

@@ -39,6 +39,8 @@ public struct FileTokenizer: Tokenizer {
   /// The file as it was read, and those beside it that belong to it: what a model directory holds of its tokenizer.
   package internal(set) var files: [(name: String, bytes: [UInt8])] = []
   private let parts: Parts
+  /// Whether token types are the post-processor's, or all 0.
+  private var givesTypes = true
   /// Found in the text itself, and in the normalised text.
   private let written, normalized: AddedTokens
   /// By id, where it differs from the vocabulary's.
@@ -71,6 +73,13 @@ public struct FileTokenizer: Tokenizer {
   package func framing(begin: Int32?, end: Int32) -> FileTokenizer {
     var other = self
     (other.beginOfText, other.endOfText) = (begin, end)
+    return other
+  }
+
+  /// The same tokenizer with token types of 0, for a model that has none.
+  package func withoutTypes() -> FileTokenizer {
+    var other = self
+    other.givesTypes = false
     return other
   }
 
@@ -144,6 +153,7 @@ public struct FileTokenizer: Tokenizer {
     let over = max(0, ids.count - start.ids - limit)
     ids.removeLast(over)
     types.removeLast(over)
+    if !givesTypes { for place in start.types..<types.count { types[place] = 0 } }
     return texts.first.count + texts.second.count - kept.first - kept.second
   }
 }

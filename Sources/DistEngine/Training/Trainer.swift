@@ -25,6 +25,7 @@ public final class Trainer {
   /// Of the steps before, on rank 0.
   var earlier = EarlierSteps()
   var evaluationLoss: Double?
+  var evaluationAccuracy: Double?
   var nodePeakBytes: [Int] = []
   /// What the program held before it allocated what was planned.
   let baselineBytes: Int
@@ -75,7 +76,7 @@ public final class Trainer {
     var optimizer = replica.makeOptimizer()
     try replica.team.use {
       try replica.loadParameters(
-        from: setup.modelDirectory, key: key, communicator: communicator, exchange: exchange)
+        from: setup.modelDirectory, key: key, allowsNewHead: setup.model.labels != nil, communicator: communicator, exchange: exchange)
       if let manifest = setup.resumed, finished == nil {
         try Self.restore(manifest, directory, replica, &optimizer, freshFrozen: setup.modelDirectory == nil, communicator, exchange)
       }
@@ -241,9 +242,15 @@ public final class Trainer {
 
   private func evaluate(after step: Int) throws {
     guard let evaluation = setup.evaluation else { return }
-    let loss = try replica.meanLoss(over: evaluation, communicator: environment.world)
+    let loss: Double
+    if setup.model.labels == nil {
+      loss = try replica.meanLoss(over: evaluation, communicator: environment.world)
+    } else {
+      let result = try replica.classification(over: evaluation, communicator: environment.world)
+      (loss, evaluationAccuracy) = (result.loss, result.counts.accuracy)
+    }
     evaluationLoss = loss
-    observer?.didEvaluate(step: step, loss: loss)
+    observer?.didEvaluate(step: step, loss: loss, accuracy: evaluationAccuracy)
   }
 
   private func overview(warnings: [String]) throws -> TrainingOverview {
@@ -257,7 +264,7 @@ public final class Trainer {
       longestRecord: setup.training.longestSequence, steps: setup.steps, expectedBatchSize: setup.configuration.batchSize,
       privacy: setup.privacy, warnings: setup.notes + warnings + (crowded.map { [$0] } ?? []),
       plannedBytes: replica.plan.memory.byteCountOfRank, sharding: exchange.plan.sharding, noise: exchange.plan.noise,
-      unigramEntropy: setup.configuration.data == [Corpus.builtinName]
+      labels: setup.model.labels, unigramEntropy: setup.configuration.data == [Corpus.builtinName]
         ? setup.evaluation?.unigramEntropy : nil)
   }
 
