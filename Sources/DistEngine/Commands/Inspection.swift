@@ -80,10 +80,9 @@ extension Inspection {
   ) throws {
     let communicator = environment.world
     let source = try communicator.agree("model") { try ModelSource.resolve(configuration.model, tokenizer: configuration.tokenizer) }
-    let dataset = try communicator.agree("data") {
-      try TrainingSetup.load(configuration, model: source.configuration, tokenizer: source.tokenizer).0
-    }
-    try communicator.requireEqual(configuration, source.configuration, training: dataset, evaluation: nil)
+    try communicator.requireEqual(configuration, source.configuration)
+    let dataset = try LoadedRecords(configuration, model: source.configuration, tokenizer: source.tokenizer, environment: environment, progress: note).training
+    try communicator.requireEqual(training: dataset, evaluation: nil, node: environment.node)
     if communicator.rank == 0 { (source.notes + dataset.notes("inspected")).forEach(note) }
     let range = records ?? 0..<dataset.unitCount
     try communicator.agree("records") {

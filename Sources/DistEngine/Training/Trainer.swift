@@ -29,7 +29,8 @@ public final class Trainer {
     let communicator = environment.world
     self.environment = environment
     self.observer = communicator.rank == 0 ? observer : nil
-    let setup = try TrainingSetup(configuration, environment: environment)
+    var reader = self.observer
+    let setup = try TrainingSetup(configuration, environment: environment) { reader?.didRead($0) }
     self.setup = setup
     // A directory that can't be used must be known before hours are spent; it is touched before anything else is made.
     let directory = try communicator.agree("output") {
