@@ -56,6 +56,7 @@ let package = Package(
       ]),
     .target(name: "CSyncCounter", path: "Tests/CSyncCounter"),
     .testTarget(name: "DistEngineDataTests", dependencies: ["CSyncCounter", "DistEngine", "TestSupport"]),
+    .testTarget(name: "DistEngineTokenizerTests", dependencies: ["DistEngine", "TestSupport"]),
     .testTarget(name: "DistEngineModelFileTests", dependencies: ["DistEngine", "TestSupport"]),
     .testTarget(name: "DistEngineTests", dependencies: ["DistEngine", "PrivacyAccounting", "TestSupport"]),
     .testTarget(
@@ -68,6 +69,8 @@ let package = Package(
     .executableTarget(name: "kernel-benchmarks", dependencies: ["CKernels", "DistEngine"], path: "Benchmarks/kernels"),
     .executableTarget(name: "bits", dependencies: ["DistEngine"], path: "Benchmarks/bits"),
     .executableTarget(name: "exchange-benchmarks", dependencies: ["CMPI", "DistEngine"], path: "Benchmarks/exchange"),
+    .executableTarget(
+      name: "tokenizer-benchmarks", dependencies: ["DistEngine"], path: "Benchmarks/tokenizers", exclude: ["compare", "run"]),
     .target(name: "CAllocationCounter", path: "Benchmarks/CAllocationCounter"),
     .executableTarget(
       name: "step-benchmarks",

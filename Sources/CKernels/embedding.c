@@ -15,6 +15,15 @@ CK_KERNEL void ck_embed(size_t rows, size_t d, const int32_t *tokens, const int3
   }
 }
 
+CK_KERNEL void ck_add_gathered_rows(size_t rows, size_t d, const int32_t *index, const float *table, float *x) {
+  for (size_t row = 0; row < rows; row++) {
+    const float *in = table + (size_t)index[row] * d;
+    float *out = x + row * d;
+    CK_VECTOR_LOOP
+    for (size_t i = 0; i < d; i++) out[i] += in[i];
+  }
+}
+
 CK_KERNEL void ck_scatter_add(size_t rows, size_t d, const int32_t *index, const float *weights, const float *g,
                               size_t first_row, size_t table_rows, float *table, size_t ld) {
   for (size_t row = 0; row < rows; row++) {

@@ -72,7 +72,8 @@ CK_KERNEL void ck_scale_shift(size_t rows, size_t d, const float *normalized, co
 CK_KERNEL void ck_layer_norm_backward(size_t rows, size_t d, const float *dy, const float *normalized, const float *rstd,
                                       const float *gain, const float *residual_in, float *residual_out) {
   for (size_t row = 0; row < rows; row++) {
-    const float *g = dy + row * d, *xhat = normalized + row * d, *in = residual_in + row * d;
+    const float *g = dy + row * d, *xhat = normalized + row * d;
+    const float *in = residual_in ? residual_in + row * d : NULL;
     float *out = residual_out + row * d;
 
     f64x8 low = {}, high = {}, low_product = {}, high_product = {};
@@ -103,7 +104,12 @@ CK_KERNEL void ck_layer_norm_backward(size_t rows, size_t d, const float *dy, co
     const float mean = (float)((sum + ck_sum_of_lanes64(&low)) / (double)d);
     const float mean_product = (float)((sum_product + ck_sum_of_lanes64(&low_product)) / (double)d);
     const float scale = rstd[row];
-    CK_VECTOR_LOOP
-    for (size_t i = 0; i < d; i++) out[i] = in[i] + scale * (g[i] * gain[i] - mean - xhat[i] * mean_product);
+    if (in) {
+      CK_VECTOR_LOOP
+      for (size_t i = 0; i < d; i++) out[i] = in[i] + scale * (g[i] * gain[i] - mean - xhat[i] * mean_product);
+    } else {
+      CK_VECTOR_LOOP
+      for (size_t i = 0; i < d; i++) out[i] = scale * (g[i] * gain[i] - mean - xhat[i] * mean_product);
+    }
   }
 }

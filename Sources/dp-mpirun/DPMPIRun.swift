@@ -15,8 +15,8 @@ struct DPMPIRun: ParsableCommand {
       """,
     version: ProgramVersion.current,
     subcommands: [
-      TrainCommand.self, TestCommand.self, EvaluateCommand.self, GenerateCommand.self, EpsilonCommand.self,
-      CalibrateCommand.self, InspectCommand.self, PlanCommand.self, MemoryCommand.self,
+      TrainCommand.self, TestCommand.self, EvaluateCommand.self, ClassifyCommand.self, GenerateCommand.self, EpsilonCommand.self,
+      CalibrateCommand.self, InspectCommand.self, PlanCommand.self, MemoryCommand.self, TokenizeCommand.self,
     ],
     defaultSubcommand: TrainCommand.self)
 }

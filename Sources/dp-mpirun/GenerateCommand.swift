@@ -12,7 +12,7 @@ struct GenerateCommand: ParsableCommand {
   @Option(help: "The text to continue.")
   var prompt = ""
 
-  @Option(help: ArgumentHelp(TokenizerKind.help, valueName: "auto|bytes"))
+  @Option(help: ArgumentHelp(TokenizerKind.help, valueName: "auto|bytes|file"))
   var tokenizer = AutomaticOr<TokenizerKind>.auto
 
   @Option(help: "The most tokens to sample.")

@@ -11,7 +11,8 @@ extension LearningRateSchedule.Shape: ExpressibleByArgument {}
 
 extension TokenizerKind {
   static let help: String =
-    "bytes: ids 0-255 are bytes, 256 is <|endoftext|>; auto: a model directory's own, which is refused unless it is bytes."
+    "A tokenizer.json or a directory that holds one; bytes: ids 0-255 are bytes, 256 is <|endoftext|>; auto: a model directory's own, bytes for "
+    + "a preset."
 }
 
 /// `auto`, or a number.
@@ -79,7 +80,7 @@ struct DataOptions: ParsableArguments {
   @Option(help: "all; bias: every bias; head: the language head, with the table that it shares. What isn't trained has no gradient and no noise.")
   var trainable = TrainableParameters.all
 
-  @Option(help: ArgumentHelp(TokenizerKind.help, valueName: "auto|bytes"))
+  @Option(help: ArgumentHelp(TokenizerKind.help, valueName: "auto|bytes|file"))
   var tokenizer = AutomaticOr<TokenizerKind>.auto
 
   @Option(help: "T: longer records are cut to T targets (default: what the records need, at most the model's positions, and 1024).")

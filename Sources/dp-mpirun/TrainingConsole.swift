@@ -10,6 +10,7 @@ struct TrainingConsole: TrainingObserver {
   private var timings = StepTimings()
   private var steps = 0
   private var unigramEntropy: Double?
+  private var labels: [String]?
   private var bar: ProgressBar?
 
   init(showsProgress: Bool, showsTimings: Bool) {
@@ -36,7 +37,7 @@ struct TrainingConsole: TrainingObserver {
           + "C \(privacy.maxGradNorm) (\(privacy.clipping.rawValue)), delta \(privacy.delta), accountant \(privacy.accountant.rawValue)")
     }
     for warning in overview.warnings { log.warning("\(warning)") }
-    unigramEntropy = overview.unigramEntropy
+    (unigramEntropy, labels) = (overview.unigramEntropy, overview.labels)
     if showsProgress { bar = ProgressBar(steps: overview.steps) }
   }
 
@@ -60,10 +61,11 @@ struct TrainingConsole: TrainingObserver {
     say("a step of rank 0, mean of \(steps): \((timings.seconds / Double(steps)).formatted(digits: 4)) s: \(parts.joined(separator: ", "))")
   }
 
-  mutating func didEvaluate(step: Int, loss: Double) {
+  mutating func didEvaluate(step: Int, loss: Double, accuracy: Double?) {
     bar?.clear()
-    let beside = unigramEntropy.map { "; the bytes' unigram entropy is \($0.formatted(digits: 4))" } ?? ""
-    say("held-out loss after \(step + 1) steps: \(loss.formatted(digits: 4)) nats a target\(beside)")
+    let beside = unigramEntropy.map { "; the \(labels == nil ? "bytes' unigram" : "labels'") entropy is \($0.formatted(digits: 4))" } ?? ""
+    let right = accuracy.map { ", accuracy \($0.formatted(digits: 4))" } ?? ""
+    say("held-out loss after \(step + 1) steps: \(loss.formatted(digits: 4)) nats a \(labels == nil ? "target" : "record")\(right)\(beside)")
   }
 
   private func say(_ line: String) {
@@ -92,7 +94,7 @@ struct TrainingSummary {
     var lines = [
       ("mode", "\(report.mode.rawValue), \(report.ranks) rank\(report.ranks == 1 ? "" : "s"), \(report.steps) steps"),
       ("loss", "\(number(report.lossFirst)) at first, \(number(report.lossLast)) at last (nats a target, without noise: not for release)"),
-      ("held-out loss", number(report.evalLoss)),
+      ("held-out loss", number(report.evalLoss) + (report.evalAccuracy.map { ", accuracy \($0.formatted(digits: 4))" } ?? "")),
     ]
     if let delta = report.delta {
       lines.append(

@@ -50,6 +50,28 @@ extension KernelCheck {
         findings.expect(gradient, shape: block, expected, absolute: 3e-7, "ds after \(before), gap \(gap)")
       }
     },
+    KernelCheck("attention without a mask") { shape, random, findings in
+      // Every query sees every key, however many of each there are.
+      guard shape.columns > 0 else { return }
+      let (rows, columns) = (shape.rows, shape.columns)
+      let scores = random.floats(shape.count, spread: 30)
+      let expected = NaiveKernels.causalSoftmax(scores.doubles, rows: rows, columns: columns, first: columns, scale: 0.125)
+      let probabilities = shape.spread(scores), again = shape.spread(scores)
+      let logSumExp = GuardedFloats(repeating: .nan, count: rows)
+      ck_causal_softmax(rows, columns, columns, 0.125, probabilities.base, shape.stride, logSumExp.base, 1)
+      findings.expect(probabilities, shape: shape, expected.probabilities, relative: 2e-6, absolute: 1e-9, "p")
+      findings.expect(logSumExp, expected.logSumExp, relative: 2e-7, absolute: 5e-7, "log_sum_exp")
+      ck_causal_probabilities(rows, columns, columns, 0.125, again.base, shape.stride, logSumExp.base, 1)
+      findings.expect(again, shape: shape, expected.probabilities, relative: 2e-6, absolute: 1e-9, "p from log_sum_exp")
+
+      let p = random.floats(shape.count), dp = random.floats(shape.count), delta = random.floats(rows)
+      let factors = shape.spread(p), gradient = shape.spread(dp), centre = GuardedFloats(delta)
+      ck_causal_softmax_backward(
+        rows, columns, columns, 0.25, factors.base, shape.stride, gradient.base, shape.stride, centre.base, 1)
+      let gradients = NaiveKernels.causalSoftmaxBackward(
+        probabilities: p.doubles, gradient: dp.doubles, delta: delta.doubles, rows: rows, columns: columns, first: columns, scale: 0.25)
+      findings.expect(gradient, shape: shape, gradients, absolute: 3e-7, "ds")
+    },
     KernelCheck("ck_head_dots") { shape, random, findings in
       for heads in [1, 3] {
         let wide = Shape(rows: shape.rows, columns: heads * shape.columns)

@@ -25,6 +25,12 @@ struct GradientTests {
     let expected = x.doubles.map { x in differences([x]) { NaiveKernels.gelu($0[0]) }[0] }
     let mismatch = Mismatch.between(dx, expected, relative: 1e-6, absolute: 1e-6)
     #expect(mismatch == nil, "\(mismatch!)")
+
+    dx = ones
+    ck_gelu_erf_backward(x.count, x, ones, &dx)
+    let byErf = x.doubles.map { x in differences([x]) { NaiveKernels.geluErf($0[0]) }[0] }
+    let other = Mismatch.between(dx, byErf, relative: 1e-6, absolute: 1e-6)
+    #expect(other == nil, "\(other!)")
   }
 
   @Test(arguments: [1, 2, 5, 19]) func layerNormalisation(d: Int) {
@@ -49,6 +55,38 @@ struct GradientTests {
       (dbias, differences(bias.doubles) { loss(x.doubles, gain.doubles, $0) }, "dbias"),
     ] {
       let mismatch = Mismatch.between(actual, expected, relative: 2e-6, absolute: 3e-6, of: name)
+      #expect(mismatch == nil, "\(mismatch!)")
+    }
+  }
+
+  @Test(arguments: [1, 2, 5, 19]) func rootMeanSquareNormalisation(d: Int) {
+    let rows = 3
+    var random = TestRandom(seed: UInt64(d))
+    let x = random.floats(rows * d, spread: 2), dy = random.floats(rows * d), epsilon: Float = 0.01
+    let gain = random.floats(d), zeros = [Float](repeating: 0, count: rows * d)
+    var normalized = x, rstd = [Float](repeating: 0, count: rows), dx = zeros
+    ck_rms_norm(rows, d, x, d, epsilon, &normalized, &rstd)
+    ck_rms_norm_backward(rows, d, dy, normalized, rstd, gain, zeros, &dx)
+    let expected = differences(x.doubles) { x in
+      let normalized = NaiveKernels.rmsNorm(x, rows: rows, d: d, epsilon: Double(epsilon)).normalized
+      return normalized.indices.reduce(0) { $0 + normalized[$1] * Double(gain[$1 % d]) * Double(dy[$1]) }
+    }
+    let mismatch = Mismatch.between(dx, expected, relative: 2e-6, absolute: 3e-6)
+    #expect(mismatch == nil, "\(mismatch!)")
+  }
+
+  @Test func siluGate() {
+    let gate = (-60...60).map { Float($0) / 10 }
+    var random = TestRandom(seed: 3)
+    let up = random.floats(gate.count), dy = random.floats(gate.count)
+    var (dgate, dup) = (gate, up)
+    ck_silu_gate_backward(gate.count, dy, &dgate, &dup)
+    for (actual, values, loss) in [
+      (dgate, gate.doubles, { (i: Int, g: Double) in NaiveKernels.silu(g) * Double(up[i]) }),
+      (dup, up.doubles, { (i: Int, u: Double) in NaiveKernels.silu(Double(gate[i])) * u }),
+    ] {
+      let expected = values.indices.map { i in Double(dy[i]) * differences([values[i]]) { loss(i, $0[0]) }[0] }
+      let mismatch = Mismatch.between(actual, expected, relative: 1e-6, absolute: 1e-6)
       #expect(mismatch == nil, "\(mismatch!)")
     }
   }

@@ -1,4 +1,5 @@
 import CKernels
+import Foundation
 import TestSupport
 
 extension KernelCheck {
@@ -43,6 +44,12 @@ extension KernelCheck {
       ck_layer_norm_backward(
         shape.rows, shape.columns, buffers[0].base, buffers[1].base, buffers[2].base, buffers[3].base, input.base, input.base)
       findings.expect(input, expected, "residual in place")
+      let alone = NaiveKernels.layerNormBackward(
+        dy: dy.doubles, normalized: normalized.doubles, rstd: rstd.doubles, gain: gain.doubles,
+        residual: [Double](repeating: 0, count: shape.count), rows: shape.rows, d: shape.columns)
+      ck_layer_norm_backward(
+        shape.rows, shape.columns, buffers[0].base, buffers[1].base, buffers[2].base, buffers[3].base, nil, buffers[0].base)
+      findings.expect(buffers[0], alone, "in place of dy, without a residual")
     },
     KernelCheck("ck_layer_norm_gradient") { shape, random, findings in
       let before = random.floats(shape.columns)
@@ -117,6 +124,57 @@ extension KernelCheck {
       let again = GuardedFloats(dy)
       ck_gelu_backward(shape.count, input.base, again.base, input.base)
       findings.expect(input, expected, relative: 1e-6, absolute: 3e-7, "dx in place of x")
+    },
+    KernelCheck("ck_gelu_erf") { shape, random, findings in
+      let x = random.floats(shape.count, spread: 6)
+      let input = GuardedFloats(x), y = GuardedFloats(repeating: .nan, count: shape.count)
+      ck_gelu_erf(shape.count, input.base, y.base)
+      findings.expect(y, x.doubles.map(NaiveKernels.geluErf), relative: 3e-6, absolute: 1e-9, "y")
+      ck_gelu_erf(shape.count, input.base, input.base)
+      findings.compare(input.values, y.values.doubles, relative: 0, absolute: 0x1p-149, "y in place")
+    },
+    KernelCheck("ck_gelu_erf_backward") { shape, random, findings in
+      let x = random.floats(shape.count, spread: 6), dy = random.floats(shape.count)
+      let expected = zip(x.doubles, dy.doubles).map { NaiveKernels.geluErfDerivative($0) * $1 }
+      let input = GuardedFloats(x), gradient = GuardedFloats(dy)
+      let dx = GuardedFloats(repeating: .nan, count: shape.count)
+      ck_gelu_erf_backward(shape.count, input.base, gradient.base, dx.base)
+      findings.expect(dx, expected, relative: 1e-6, absolute: 3e-7, "dx")
+      ck_gelu_erf_backward(shape.count, input.base, gradient.base, gradient.base)
+      findings.expect(gradient, expected, relative: 1e-6, absolute: 3e-7, "dx in place of dy")
+      let again = GuardedFloats(dy)
+      ck_gelu_erf_backward(shape.count, input.base, again.base, input.base)
+      findings.expect(input, expected, relative: 1e-6, absolute: 3e-7, "dx in place of x")
+    },
+    KernelCheck("ck_tanh, ck_relu and their backward kernels") { shape, random, findings in
+      typealias Kernel = (Int, UnsafePointer<Float>?, UnsafeMutablePointer<Float>?) -> Void
+      typealias Backward = (Int, UnsafePointer<Float>?, UnsafePointer<Float>?, UnsafeMutablePointer<Float>?) -> Void
+      let kernels: [(String, Kernel, Backward, (Double) -> Double, (Double) -> Double)] = [
+        ("tanh", ck_tanh, ck_tanh_backward, { tanh($0) }, { 1 - tanh($0) * tanh($0) }),
+        ("relu", ck_relu, ck_relu_backward, { max(0, $0) }, { $0 > 0 ? 1 : 0 }),
+      ]
+      for (name, forward, backward, function, derivative) in kernels {
+        let x = random.floats(shape.count, spread: 3), dy = random.floats(shape.count)
+        let input = GuardedFloats(x), y = GuardedFloats(repeating: .nan, count: shape.count)
+        forward(shape.count, input.base, y.base)
+        findings.expect(y, x.doubles.map(function), relative: 2e-7, absolute: 1e-9, name)
+        forward(shape.count, input.base, input.base)
+        findings.compare(input.values, y.values.doubles, relative: 0, absolute: 0x1p-149, "\(name) in place")
+        let expected = zip(x.doubles, dy.doubles).map { derivative($0) * $1 }
+        let gradient = GuardedFloats(dy), dx = GuardedFloats(repeating: .nan, count: shape.count)
+        backward(shape.count, y.base, gradient.base, dx.base)
+        findings.expect(dx, expected, relative: 1e-6, absolute: 3e-7, "\(name) dx")
+        backward(shape.count, y.base, gradient.base, gradient.base)
+        findings.expect(gradient, expected, relative: 1e-6, absolute: 3e-7, "\(name) dx in place of dy")
+      }
+    },
+    KernelCheck("ck_add_gathered_rows") { shape, random, findings in
+      let index = random.indices(shape.rows, below: 11), table = random.floats(11 * shape.columns), before = random.floats(shape.count)
+      let added = GuardedFloats(before)
+      ck_add_gathered_rows(shape.rows, shape.columns, index, table, added.base)
+      let d = shape.columns
+      let rows = (0..<shape.count).map { Double(table[Int(index[$0 / d]) * d + $0 % d]) }
+      findings.expect(added, zip(before.doubles, rows).map { $0 + $1 }, "added")
     },
     KernelCheck("ck_embed") { shape, random, findings in
       let tokens = random.indices(shape.rows, below: 11), positions = random.indices(shape.rows, below: 7)

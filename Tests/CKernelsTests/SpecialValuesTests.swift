@@ -21,6 +21,30 @@ struct SpecialValuesTests {
     }
   }
 
+  @Test func geluByTheErrorFunctionHasItsLimits() {
+    let x: [Float] = [0, -0.0, 1e30, -1e30, .greatestFiniteMagnitude, -.greatestFiniteMagnitude, .infinity, 20, -20, .nan]
+    var y = x
+    ck_gelu_erf(x.count, x, &y)
+    #expect(Array(y.dropLast()) == [0, 0, 1e30, 0, .greatestFiniteMagnitude, 0, .infinity, 20, 0] && y[9].isNaN)
+
+    var slope = [Float](repeating: 1, count: x.count)
+    ck_gelu_erf_backward(x.count, x, slope, &slope)
+    for (i, limit) in [0.5, 0.5, 1, 0, 1, 0].enumerated() { #expect(abs(slope[i] - Float(limit)) < 1e-6, "gelu' at \(x[i])") }
+    #expect(slope[7] == 1 && slope[8] == 0 && slope[9].isNaN)
+  }
+
+  @Test func activationsOfPooledRowsHaveTheirLimits() {
+    let x: [Float] = [-.infinity, -0.0, 1e-30, 30, .infinity, .nan]
+    var y = x
+    ck_tanh(x.count, x, &y)
+    #expect(Array(y.dropLast()) == [-1, 0, 1e-30, 1, 1] && y[5].isNaN)
+    ck_relu(x.count, x, &y)
+    #expect(Array(y.dropLast()) == [0, 0, 1e-30, 30, .infinity] && y[5].isNaN)
+    var dx = [Float](repeating: .nan, count: 6)
+    ck_relu_backward(6, y, dx, &dx)
+    #expect(dx[0] == 0 && dx[1] == 0 && dx[2...].allSatisfy(\.isNaN), "what isn't finite is not hidden where it passes")
+  }
+
   @Test(arguments: 0..<40) func nanPassesGeluWithoutNeighbours(place: Int) {
     var x = [Float](repeating: 1, count: 40)
     x[place] = .nan
@@ -31,6 +55,25 @@ struct SpecialValuesTests {
       #expect(y[i].isNaN == (i == place))
       #expect(dx[i].isNaN == (i == place))
     }
+  }
+
+  @Test func siluHasItsLimits() {
+    let x: [Float] = [0, -0.0, 1e30, -1e30, .infinity, 20, -100], ones = [Float](repeating: 1, count: 7)
+    var y = x
+    ck_silu_gate(x.count, x, ones, &y)
+    #expect(y[0] == 0 && y[1] == 0 && y[2] == 1e30 && y[3] == 0 && y[4] == .infinity && abs(y[5] - 20) < 1e-6 && y[6] == 0)
+    var (gate, up) = (x, ones)
+    ck_silu_gate_backward(x.count, ones, &gate, &up)
+    #expect(gate[0] == 0.5 && gate[1] == 0.5 && gate[2] == 1 && gate[3] == 0 && gate[6] == 0)
+  }
+
+  @Test(arguments: 0..<20) func nanPassesSiluWithoutNeighbours(place: Int) {
+    var gate = [Float](repeating: 1, count: 20), up = gate
+    gate[place] = .nan
+    var y = gate
+    ck_silu_gate(20, gate, up, &y)
+    ck_silu_gate_backward(20, [Float](repeating: 1, count: 20), &gate, &up)
+    for i in 0..<20 { #expect([y, gate, up].allSatisfy { $0[i].isNaN == (i == place) }) }
   }
 
   /// A row that isn't finite stays alone: the next example must not notice.

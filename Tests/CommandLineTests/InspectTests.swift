@@ -90,6 +90,24 @@ extension LaunchedProgramTests {
       }
     }
 
+    @Test(arguments: [("llama-tiny", "7"), ("llama-scaled-rope", "6"), ("qwen2-tiny", "6.5"), ("stories260K", "22")])
+    func llamasFamilyGivesTheReferences(fixture: String, maxGradNorm: String) throws {
+      let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .appending(path: "Fixtures/\(fixture)").path(percentEncoded: false)
+      let expected = try TensorFile("\(folder)/expected.safetensors")
+      let directory = try TemporaryDirectory()
+      let file = "\(directory.path)/inspected.safetensors"
+      for (ranks, options) in [
+        (nil, "--mode hooks --microbatch 4"), (2, "--mode ghost --microbatch 16"), (3, "--mode ghost --microbatch 4 --recompute blocks"),
+      ] as [(Int?, String)] {
+        let outcome = try Program.run(
+          ["inspect", "--model", "\(folder)/model", "--data", "\(folder)/records.jsonl", "--seq-len", "64", "--max-grad-norm", maxGradNorm]
+            + options.split(separator: " ").map(String.init) + ["--out", file], ranks: ranks)
+        try #require(outcome.status == 0, "\(outcome.standardError)")
+        expectReference(try TensorFile(file), expected, "\(fixture) \(options), \(ranks ?? 1) ranks")
+      }
+    }
+
     @Test func someRecordsAreThoseOfTheWholeFile() throws {
       let expected = try TensorFile(Fixture.expected)
       let found = try inspect("--mode ghost --records 7..<10", ranks: nil)

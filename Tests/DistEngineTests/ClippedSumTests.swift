@@ -15,9 +15,14 @@ import Testing
     let normMethod: NormMethod?
     var keepsOnlyExample = false
     var recompute = Recomputation.none
+    var isLlama = false
+
+    func model() throws -> ModelConfiguration {
+      isLlama ? try SmallModels.llama(tied: tied) : try SmallModels.configuration(tied: tied)
+    }
 
     var description: String {
-      "\(keepsOnlyExample ? "kept " : "")\(mode) \(clipping) \(tied ? "tied" : "untied") b \(microbatch) logits \(logits.map { "\($0)" } ?? "-") norms \(normMethod.map { "\($0)" } ?? "mixed") recompute \(recompute)"
+      "\(isLlama ? "llama " : "")\(keepsOnlyExample ? "kept " : "")\(mode) \(clipping) \(tied ? "tied" : "untied") b \(microbatch) logits \(logits.map { "\($0)" } ?? "-") norms \(normMethod.map { "\($0)" } ?? "mixed") recompute \(recompute)"
     }
 
     func replica(_ model: ModelConfiguration, maxGradNorm: Double) throws -> ModelReplica {
@@ -58,6 +63,12 @@ import Testing
     return cases + recomputing
   }()
 
+  static let llamaCases = cases.map { test in
+    var test = test
+    test.isLlama = true
+    return test
+  }
+
   /// Norms by group and the clipped sum, one example at a time by ordinary backward passes, in double.
   static func oneAtATime(
     _ clipping: Clipping, _ model: ModelConfiguration, _ maxGradNorm: Double, _ dataset: TokenizedDataset
@@ -80,9 +91,9 @@ import Testing
     return (norms, sum)
   }
 
-  @Test(arguments: cases)
+  @Test(arguments: cases + llamaCases)
   func equalsOneExampleAtATime(_ test: Case) throws {
-    let model = try SmallModels.configuration(tied: test.tied)
+    let model = try test.model()
     let dataset = SmallModels.dataset()
     // Between the examples' norms: some are clipped, some are not.
     let maxGradNorm = 12.0

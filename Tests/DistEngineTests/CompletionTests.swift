@@ -20,7 +20,7 @@ import Testing
     dataset.inputs(of: record).map(Int.init) + [Int(dataset.targets(of: record).last!)]
   }
 
-  private func naiveLoss(_ naive: NaiveTransformer, _ record: Int, _ dataset: TokenizedDataset) -> Double {
+  private func naiveLoss(_ naive: any NaiveModel, _ record: Int, _ dataset: TokenizedDataset) -> Double {
     record == Self.uncounted ? 0 : naive.loss(ids(of: record, in: dataset), from: dataset.lossStart(of: record))
   }
 

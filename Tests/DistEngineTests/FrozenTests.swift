@@ -24,8 +24,8 @@ import Testing
   }
 
   /// The trained part's gradient is that of the whole model, restricted and clipped by its own norm.
-  @Test(arguments: [TrainableParameters.bias, .head], [true, false]) func theSumIsTheWholeModelsRestricted(trainable: TrainableParameters, tied: Bool) throws {
-    let model = try SmallModels.configuration(tied: tied)
+  @Test(arguments: [TrainableParameters.bias, .head], try SmallModels.all().filter { $0.biases != .none })
+  func theSumIsTheWholeModelsRestricted(trainable: TrainableParameters, model: ModelConfiguration) throws {
     let dataset = SmallModels.dataset()
     let single = try SmallModels.replica(.standard, model, microbatch: 1)
     let layout = model.parameterLayout

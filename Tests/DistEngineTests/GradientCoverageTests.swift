@@ -2,9 +2,8 @@ import DistEngine
 import Testing
 
 @Suite struct GradientCoverageTests {
-  @Test(arguments: TrainingMode.allCases, [true, false])
-  func everyTensorHasAGradientForEachOfItsUses(mode: TrainingMode, tied: Bool) throws {
-    let model = try SmallModels.configuration(tied: tied)
+  @Test(arguments: TrainingMode.allCases, try SmallModels.all())
+  func everyTensorHasAGradientForEachOfItsUses(mode: TrainingMode, model: ModelConfiguration) throws {
     for logits in [nil, PassPolicy.LogitStorage.whole, .chunks(rows: 7)] {
       let replica = try SmallModels.replica(mode, model, choices: .init(logits: logits))
       #expect(replica.tensorsWithoutGradient() == [])

@@ -136,9 +136,10 @@ import Testing
   }
 
   /// No buffer of a ghost plan is b examples' gradients of a layer in disguise.
-  @Test func noGhostBufferHoldsTheMicrobatchsGradientsOfALayer() throws {
+  @Test(arguments: [ModelPreset.small, .smolLM2])
+  func noGhostBufferHoldsTheMicrobatchsGradientsOfALayer(preset: ModelPreset) throws {
     for clipping in Clipping.allCases {
-      let model = ModelPreset.small.configuration
+      let model = preset.configuration
       let b = 8
       let plan = ReplicaPlan(
         model: model, mode: .ghost, clipping: clipping,

@@ -11,9 +11,10 @@ import Testing
     let microbatch: Int
     let logits: PassPolicy.LogitStorage
     let keepsOnlyExample: Bool
+    var isLlama = false
 
     var description: String {
-      "\(mode) \(clipping) \(tied ? "tied" : "untied") \(layers) blocks b \(microbatch) logits \(logits)\(keepsOnlyExample ? " kept" : "")"
+      "\(isLlama ? "llama " : "")\(mode) \(clipping) \(tied ? "tied" : "untied") \(layers) blocks b \(microbatch) logits \(logits)\(keepsOnlyExample ? " kept" : "")"
     }
   }
 
@@ -37,11 +38,18 @@ import Testing
       }
     }
     return cases
+      + cases.filter { $0.layers == 2 }.map { test in
+        var test = test
+        test.isLlama = true
+        return test
+      }
   }()
 
   @Test(arguments: cases)
   func resultsAreTheSameBitForBit(_ test: Case) throws {
-    let model = try SmallModels.configuration(tied: test.tied, layers: test.layers)
+    let model =
+      test.isLlama
+      ? try SmallModels.llama(tied: test.tied, layers: test.layers) : try SmallModels.configuration(tied: test.tied, layers: test.layers)
     let dataset = SmallModels.dataset()
     let results = try Recomputation.allCases.map { recompute in
       let replica = try SmallModels.replica(

@@ -3,43 +3,68 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Per-example norms, factors and the clipped sum of a random GPT-2, from PyTorch in float64 (Tests/Fixtures/gpt2-tiny).
+/// Per-example norms, factors and the clipped sum of random models, from PyTorch in float64 (Tests/Fixtures).
 @Suite struct ReferenceTests {
-  static let fixture = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-    .appending(path: "Fixtures/gpt2-tiny").path(percentEncoded: false)
+  struct Reference: Sendable, CustomStringConvertible {
+    let name: String
+    let records: String
+    let maxGradNorm: Double
+    var description: String { name }
 
-  @Test(arguments: [TrainingMode.hooks, .ghost], [1, 4, 16])
-  func equalsPyTorch(mode: TrainingMode, microbatch: Int) throws {
-    let expected = try SafetensorsFile(path: "\(Self.fixture)/expected.safetensors")
-    let read = { (name: String) -> [Double] in
-      let tensor = expected.tensor(named: name)!
-      let values = AlignedBuffer<Float>(count: tensor.shape.reduce(1, *))
-      try expected.read(tensor, into: values.elements)
-      return values.elements.map(Double.init)
+    var directory: String {
+      URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appending(path: "Fixtures/\(name)").path(percentEncoded: false)
     }
-    let model = try ModelFile.readConfiguration(directory: "\(Self.fixture)/model").configuration
+  }
+
+  static let references = [
+    Reference(name: "gpt2-tiny", records: "records.txt", maxGradNorm: 5.8),
+    Reference(name: "llama-tiny", records: "records.jsonl", maxGradNorm: 7),
+    Reference(name: "llama-scaled-rope", records: "records.jsonl", maxGradNorm: 6),
+    Reference(name: "qwen2-tiny", records: "records.jsonl", maxGradNorm: 6.5),
+    Reference(name: "stories260K", records: "records.jsonl", maxGradNorm: 22),
+  ]
+
+  struct Way: Sendable, CustomStringConvertible {
+    let mode: TrainingMode
+    let microbatch: Int
+    let recompute: Recomputation
+    var description: String { "\(mode) b \(microbatch) recompute \(recompute)" }
+
+    static let all = [TrainingMode.hooks, .ghost].flatMap { mode in
+      [1, 4, 16].flatMap { b in Recomputation.allCases.map { Way(mode: mode, microbatch: b, recompute: $0) } }
+    }
+  }
+
+  @Test(arguments: references, Way.all)
+  func equalsPyTorch(reference: Reference, way: Way) throws {
+    let expected = try TensorFile("\(reference.directory)/expected.safetensors")
+    let source = try ModelSource.resolve("\(reference.directory)/model")
+    let model = source.configuration
     let dataset = TokenizedDataset(
-      try RecordReader.read("\(Self.fixture)/records.txt"), tokenizer: ByteTokenizer(), longestSequence: 64)
+      try RecordReader.read("\(reference.directory)/\(reference.records)"), tokenizer: source.tokenizer, longestSequence: 64)
     let replica = try ModelReplica(
       ReplicaPlan(
-        model: model, mode: mode, maxGradNorm: 5.8,
-        capacity: Microbatch.Capacity(units: microbatch, rows: microbatch * 64, positions: 64), optimizer: nil))
+        model: model, mode: way.mode, maxGradNorm: reference.maxGradNorm,
+        capacity: Microbatch.Capacity(units: way.microbatch, rows: way.microbatch * 64, positions: 64), recompute: way.recompute,
+        optimizer: nil))
     try ModelFile.readParameters(
-      directory: "\(Self.fixture)/model", layout: replica.plan.layout, into: replica.parameters)
-    let (norms, losses, factors) = (try read("norms"), try read("losses"), try read("clip_factors"))
+      directory: "\(reference.directory)/model", layout: replica.plan.layout, into: replica.parameters)
+    let (norms, losses, factors) = (expected["norms"], expected["losses"], expected["clip_factors"])
+    var seen = 0
     _ = replica.accumulateGradients(of: 0..<dataset.count, in: dataset) { batch, clipping in
       for (example, unit) in batch.units.enumerated() {
+        seen += 1
         #expect(abs(clipping!.norm(unit: example, group: 0) - norms[unit]) < 1e-5 * norms[unit])
         #expect(abs(Double(clipping!.factor(unit: example, group: 0)) - factors[unit]) < 1e-5)
         #expect(abs(batch.loss(ofUnit: example) - losses[unit]) < 1e-5 * losses[unit])
       }
     }
+    #expect(seen == norms.count)
     let sum = replica.gradientSum.map(Double.init)
     var all: [Double] = []
     for tensor in replica.plan.layout {
-      let reference = try read(tensor.name)
-      #expect(relativeDistance(sum[tensor.range], reference) < 1e-4, "\(tensor.name)")
-      all += reference
+      #expect(relativeDistance(sum[tensor.range], expected[tensor.name]) < 1e-4, "\(tensor.name)")
+      all += expected[tensor.name]
     }
     #expect(relativeDistance(sum, all) < 1e-5)
   }

@@ -12,6 +12,23 @@ enum SmallModels {
       innerWidth: 3 * width, tiedEmbeddings: tied, initializerRange: 0.3)
   }
 
+  /// Of Llama's family, with all that it can have: shared keys, a head width of its own, biases or none, scaled angles.
+  static func llama(tied: Bool, layers: Int = 2, width: Int = 16, positions: Int = 24, biases: ModelConfiguration.Biases? = nil)
+    throws -> ModelConfiguration
+  {
+    try ModelConfiguration(
+      modelType: "llama", vocabularySize: vocabularySize, positions: positions, width: width, layers: layers, heads: 4, keyHeads: 2,
+      headWidth: 6, innerWidth: 3 * width - 5, activation: .silu, biases: biases ?? (tied ? .none : .all),
+      rotary: RotaryPositions(
+        theta: 500, scaling: tied ? .llama3(factor: 4, low: 1, high: 4, originalPositions: 40) : .linear(factor: 2)),
+      tiedEmbeddings: tied, initializerRange: 0.3)
+  }
+
+  /// Of each family, tied and not.
+  static func all(layers: Int = 2) throws -> [ModelConfiguration] {
+    try [configuration(tied: true, layers: layers), configuration(tied: false, layers: layers), llama(tied: true, layers: layers), llama(tied: false, layers: layers)]
+  }
+
   /// Ids below the vocabulary's size stand for themselves.
   struct SmallTokenizer: Tokenizer {
     var name: String { "small" }
@@ -56,7 +73,7 @@ enum SmallModels {
 
   /// Gram matrices for short records, the gradient for long ones, parted at another length for each layer.
   static func mixedNorms(_ model: ModelConfiguration) -> NormChoice {
-    let shapes = model.blockShapes + [model.headShape]
+    let shapes = model.blockShapes + model.headShapes
     return .timed(
       shapes.enumerated().map { index, shape in
         NormTiming(shape: shape, longest: model.positions) { positions in
@@ -65,11 +82,33 @@ enum SmallModels {
       })
   }
 
-  static func naive(_ model: ModelConfiguration, _ parameters: UnsafeMutableBufferPointer<Float>) -> NaiveTransformer {
+  static func naive(_ model: ModelConfiguration, _ parameters: UnsafeMutableBufferPointer<Float>) -> any NaiveModel {
     let tensors = model.parameterLayout.map { ($0.name, parameters[$0.range].map(Double.init)) }
+    if let rotary = model.rotary {
+      return NaiveLlama(
+        layers: model.layers, width: model.width, heads: model.heads, keyHeads: model.keyHeads, headWidth: model.headWidth,
+        innerWidth: model.innerWidth, vocabularySize: model.vocabularySize, epsilon: model.normEpsilon,
+        frequency: { frequency($0, rotary, headWidth: model.headWidth) }, tensors: Dictionary(uniqueKeysWithValues: tensors))
+    }
     return NaiveTransformer(
       layers: model.layers, width: model.width, heads: model.heads, innerWidth: model.innerWidth,
       vocabularySize: model.vocabularySize, epsilon: model.normEpsilon, isTied: model.tiedEmbeddings,
       tensors: Dictionary(uniqueKeysWithValues: tensors))
+  }
+
+  /// As transformers' `_compute_llama3_parameters` and `_compute_linear_scaling_rope_parameters` say, in double.
+  private static func frequency(_ pair: Int, _ rotary: RotaryPositions, headWidth: Int) -> Double {
+    let frequency = pow(rotary.theta, -2 * Double(pair) / Double(headWidth))
+    switch rotary.scaling {
+    case .none: return frequency
+    case .linear(let factor): return frequency / factor
+    case .llama3(let factor, let low, let high, let original):
+      let wavelength = 2 * Double.pi / frequency
+      let turns = Double(original) / wavelength
+      if turns < low { return frequency / factor }
+      if turns > high { return frequency }
+      let smooth = (turns - low) / (high - low)
+      return (1 - smooth) * frequency / factor + smooth * frequency
+    }
   }
 }

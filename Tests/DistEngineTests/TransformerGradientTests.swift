@@ -5,9 +5,8 @@ import Testing
 
 /// The float32 model against a naive one in Double, and its gradients against finite differences of that.
 @Suite struct TransformerGradientTests {
-  @Test(arguments: [true, false])
-  func lossEqualsTheNaiveModels(tied: Bool) throws {
-    let model = try SmallModels.configuration(tied: tied)
+  @Test(arguments: try SmallModels.all())
+  func lossEqualsTheNaiveModels(model: ModelConfiguration) throws {
     let dataset = SmallModels.dataset()
     let replica = try SmallModels.replica(.standard, model)
     let naive = SmallModels.naive(model, replica.parameters)
@@ -22,9 +21,8 @@ import Testing
   }
 
   /// Along a random direction in each tensor, `⟨∇, v⟩` is the derivative of the naive loss.
-  @Test(arguments: [true, false], Recomputation.allCases)
-  func everyTensorsGradientEqualsFiniteDifferences(tied: Bool, recompute: Recomputation) throws {
-    let model = try SmallModels.configuration(tied: tied, layers: 3)
+  @Test(arguments: try SmallModels.all(layers: 3), Recomputation.allCases)
+  func everyTensorsGradientEqualsFiniteDifferences(model: ModelConfiguration, recompute: Recomputation) throws {
     let dataset = SmallModels.dataset()
     let replica = try SmallModels.replica(.standard, model, recompute: recompute)
     let units = [1, 3, 4, 9]
@@ -61,9 +59,12 @@ import Testing
   }
 
   /// Blocks of queries: a record longer than a block, at lengths around its multiples.
-  @Test(arguments: [127, 128, 129, 300])
-  func attentionOverSeveralBlocksEqualsTheNaiveModels(length: Int) throws {
-    let model = try SmallModels.configuration(tied: true, layers: 1, width: 8, positions: 300)
+  @Test(arguments: [127, 128, 129, 300], [true, false])
+  func attentionOverSeveralBlocksEqualsTheNaiveModels(length: Int, isLlama: Bool) throws {
+    let model =
+      isLlama
+      ? try SmallModels.llama(tied: true, layers: 1, width: 8, positions: 300)
+      : try SmallModels.configuration(tied: true, layers: 1, width: 8, positions: 300)
     let text = String((0..<length - 1).map { Character(UnicodeScalar(UInt8(65 + $0 * 7 % 26))) })
     let dataset = TokenizedDataset(
       RecordStore([text, String(text.reversed())]), tokenizer: SmallModels.SmallTokenizer(), longestSequence: 300)
@@ -78,17 +79,19 @@ import Testing
     }
     // The query, key and value gradients by finite differences, in a direction that touches every position.
     let gradient = replica.gradientSum
-    let tensor = model.parameterLayout["transformer.h.0.attn.c_attn.weight"]
-    var generator = TestRandom(seed: 9)
-    let direction = (0..<tensor.count).map { _ in Double.random(in: -1...1, using: &generator) }
-    let along = zip(direction, gradient[tensor.range]).reduce(0) { $0 + $1.0 * Double($1.1) }
-    let moved = { (step: Double) -> Double in
-      var model = naive
-      for j in 0..<tensor.count { model.tensors[tensor.name]![j] += step * direction[j] }
-      return [0, 1].reduce(0) { $0 + model.loss(ids(of: $1, in: dataset)) }
+    for name in isLlama ? ["q_proj", "k_proj", "v_proj"].map({ "model.layers.0.self_attn.\($0).weight" }) : ["transformer.h.0.attn.c_attn.weight"] {
+      let tensor = model.parameterLayout[name]
+      var generator = TestRandom(seed: 9)
+      let direction = (0..<tensor.count).map { _ in Double.random(in: -1...1, using: &generator) }
+      let along = zip(direction, gradient[tensor.range]).reduce(0) { $0 + $1.0 * Double($1.1) }
+      let moved = { (step: Double) -> Double in
+        var model = naive
+        for j in 0..<tensor.count { model.tensors[tensor.name]![j] += step * direction[j] }
+        return [0, 1].reduce(0) { $0 + model.loss(ids(of: $1, in: dataset)) }
+      }
+      let difference = (moved(1e-5) - moved(-1e-5)) / 2e-5
+      #expect(abs(along - difference) < 1e-3 * max(abs(difference), 1e-2), "\(along) for \(difference)")
     }
-    let difference = (moved(1e-5) - moved(-1e-5)) / 2e-5
-    #expect(abs(along - difference) < 1e-3 * max(abs(difference), 1e-2), "\(along) for \(difference)")
   }
 
   private func ids(of unit: Int, in dataset: TokenizedDataset) -> [Int] {

@@ -25,9 +25,10 @@ struct ShardedSumChecks {
     var hasUnits = false
     /// A rank of the node owns no slice, as where another node has one rank less.
     var hasIdleRank = false
+    var isLlama = false
 
     var name: String {
-      "\(sharding.rawValue) noise \(noise.rawValue), \(mode.rawValue) \(clipping.rawValue), \(tied ? "tied" : "untied"), b \(microbatch), pieces of \(pieceCapacity)"
+      "\(isLlama ? "llama " : "")\(sharding.rawValue) noise \(noise.rawValue), \(mode.rawValue) \(clipping.rawValue), \(tied ? "tied" : "untied"), b \(microbatch), pieces of \(pieceCapacity)"
         + "\(recompute == .blocks ? ", recomputed" : "")\(keeps ? ", kept" : "")\(isPoisoned ? ", poisoned" : "")\(hasIdleRank ? ", one owner less" : "")\(hasUnits ? ", units" : "")"
     }
   }
@@ -44,6 +45,15 @@ struct ShardedSumChecks {
           Case(mode: mode, clipping: clipping, tied: tied, microbatch: 3, sharding: .optimizer, noise: .sharded, pieceCapacity: 16))
         cases.append(
           Case(mode: mode, clipping: clipping, tied: tied, microbatch: 3, sharding: .none, noise: .sharded, pieceCapacity: 16))
+      }
+    }
+    for (sharding, pieces) in [(Sharding.none, 16), (.optimizer, 16), (.node, 16), (.node, 1 << 20)] {
+      for (mode, clipping) in [(TrainingMode.standard, Clipping.flat), (.hooks, .flat), (.ghost, .flat), (.ghost, .perLayer)] {
+        for tied in [true, false] {
+          var test = Case(mode: mode, clipping: clipping, tied: tied, microbatch: 3, sharding: sharding, noise: .sharded, pieceCapacity: pieces)
+          test.isLlama = true
+          cases.append(test)
+        }
       }
     }
     let shared = { (clipping: Clipping, microbatch: Int, tied: Bool) in
@@ -100,7 +110,7 @@ struct ShardedSumChecks {
   func run() throws -> Int32 {
     var failures = 0
     for test in cases {
-      let layout = try Self.model(tied: test.tied).parameterLayout
+      let layout = try Self.model(test).parameterLayout
       let alone = ShardPlan(layout)
       let expected = try steps(test, alone, exchange: nil).map { $0 + shift }
       let plan = ShardPlan(
@@ -117,9 +127,14 @@ struct ShardedSumChecks {
     return failures == 0 ? 0 : 1
   }
 
-  private static func model(tied: Bool) throws -> ModelConfiguration {
-    try ModelConfiguration(
-      vocabularySize: 257, positions: 24, width: 12, layers: 2, heads: 2, innerWidth: 36, tiedEmbeddings: tied, initializerRange: 0.3)
+  private static func model(_ test: Case) throws -> ModelConfiguration {
+    guard test.isLlama else {
+      return try ModelConfiguration(
+        vocabularySize: 257, positions: 24, width: 12, layers: 2, heads: 2, innerWidth: 36, tiedEmbeddings: test.tied, initializerRange: 0.3)
+    }
+    return try ModelConfiguration(
+      modelType: "llama", vocabularySize: 257, positions: 24, width: 12, layers: 2, heads: 4, keyHeads: 2, headWidth: 6, innerWidth: 30,
+      activation: .silu, biases: test.tied ? .none : .all, rotary: RotaryPositions(theta: 100), tiedEmbeddings: test.tied, initializerRange: 0.3)
   }
 
   private static let dataset = TokenizedDataset(
@@ -135,7 +150,7 @@ struct ShardedSumChecks {
   ///
   /// - Parameter exchange: nil runs all records on this rank.
   private func steps(_ test: Case, _ plan: ShardPlan, exchange: ModelStateExchange?) throws -> [Double] {
-    let model = try Self.model(tied: test.tied)
+    let model = try Self.model(test)
     let dataset = test.hasUnits ? Self.unitDataset : Self.dataset
     // Of units, those of two short records still fit.
     let rows = test.hasUnits ? 24 : test.microbatch * 24
@@ -149,8 +164,8 @@ struct ShardedSumChecks {
     let key = RandomKey(seed: 5)
     let mechanism = GaussianMechanism(noiseMultiplier: 0.1, source: GaussianSource(key.subKey(for: .noise)))
     try replica.loadParameters(from: nil, key: key, communicator: environment.world, exchange: exchange)
-    let poisoned = model.parameterLayout["transformer.wpe.weight"].offset + 15 * model.width
     if test.isPoisoned {
+      let poisoned = model.parameterLayout["transformer.wpe.weight"].offset + 15 * model.width
       if exchange == nil || environment.node.rank == 0 { replica.parameters[poisoned] = .infinity }
       try exchange?.publish(replica.parameters)
     }

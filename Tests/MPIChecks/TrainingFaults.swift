@@ -8,7 +8,7 @@ private final class Meddler: TrainingObserver {
 
   func didStart(_ overview: TrainingOverview) { start() }
   func didFinish(_ step: StepReport, epsilon: Double?, isLogged: Bool) { stepDone(step.step) }
-  func didEvaluate(step: Int, loss: Double) {}
+  func didEvaluate(step: Int, loss: Double, accuracy: Double?) {}
   func didEnd() {}
 }
 

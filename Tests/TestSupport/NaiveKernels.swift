@@ -46,6 +46,44 @@ public enum NaiveKernels {
     )
   }
 
+  // MARK: Llama
+
+  public static func rmsNorm(_ x: [Double], rows: Int, d: Int, epsilon: Double) -> (normalized: [Double], rstd: [Double]) {
+    let rstd = (0..<rows).map { r in
+      1 / ((d == 0 ? 0 : x[r * d..<(r + 1) * d].reduce(0) { $0 + $1 * $1 } / Double(d)) + epsilon).squareRoot()
+    }
+    return (elements(rows, d) { r, j in x[r * d + j] * rstd[r] }, rstd)
+  }
+
+  public static func rmsNormBackward(
+    dy: [Double], normalized: [Double], rstd: [Double], gain: [Double], residual: [Double], rows: Int, d: Int
+  ) -> [Double] {
+    elements(rows, d) { r, j in
+      let mean = (0..<d).reduce(0.0) { $0 + dy[r * d + $1] * gain[$1] * normalized[r * d + $1] } / Double(d)
+      return residual[r * d + j] + rstd[r] * (dy[r * d + j] * gain[j] - normalized[r * d + j] * mean)
+    }
+  }
+
+  /// Each head's element i and the one half a head further are a pair; `table`: by position, the cosines, then the sines.
+  public static func rotated(
+    _ x: [Double], rows: Int, heads: Int, width: Int, positions: [Int32], table: [Double], direction: Double
+  ) -> [Double] {
+    let half = width / 2
+    return elements(rows, heads * width) { r, j in
+      let (i, isFirst) = (j % width % max(1, half), j % width < half)
+      let own = x[r * heads * width + j], other = x[r * heads * width + (isFirst ? j + half : j - half)]
+      let c = table[Int(positions[r]) * width + i], s = direction * table[Int(positions[r]) * width + half + i]
+      return own * c + (isFirst ? -other : other) * s
+    }
+  }
+
+  public static func silu(_ x: Double) -> Double { x / (1 + exp(-x)) }
+
+  public static func siluDerivative(_ x: Double) -> Double {
+    let logistic = 1 / (1 + exp(-x))
+    return logistic * (1 + x * (1 - logistic))
+  }
+
   // MARK: Rows
 
   public static func columnSums(_ g: [Double], weights: [Double]?, rows: Int, columns: Int) -> [Double] {
@@ -67,16 +105,24 @@ public enum NaiveKernels {
     return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x)
   }
 
+  public static func geluErf(_ x: Double) -> Double { x * normalDistribution(x) }
+
+  public static func geluErfDerivative(_ x: Double) -> Double {
+    normalDistribution(x) + x * exp(-x * x / 2) / (2 * Double.pi).squareRoot()
+  }
+
+  private static func normalDistribution(_ x: Double) -> Double { erfc(-x / 2.0.squareRoot()) / 2 }
+
   // MARK: Attention
 
-  /// Row m sees columns 0...first+m.
+  /// Row m sees columns 0...first+m, as far as there are any.
   public static func causalSoftmax(
     _ scores: [Double], rows: Int, columns: Int, first: Int, scale: Double
   ) -> (probabilities: [Double], logSumExp: [Double]) {
     var out = [Double](repeating: 0, count: rows * columns)
     var logSumExp = [Double](repeating: 0, count: rows)
     for m in 0..<rows {
-      let visible = (0...(first + m)).map { scale * scores[m * columns + $0] }
+      let visible = (0...min(first + m, columns - 1)).map { scale * scores[m * columns + $0] }
       let top = visible.max()!
       let sum = visible.reduce(0) { $0 + exp($1 - top) }
       logSumExp[m] = top + log(sum)

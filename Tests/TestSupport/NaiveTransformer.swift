@@ -1,7 +1,7 @@
 import Foundation
 
 /// A GPT-2 model's loss on one record, in Double, one loop a formula: what `Transformer` is compared with.
-package struct NaiveTransformer {
+package struct NaiveTransformer: NaiveModel {
   package let layers, width, heads, innerWidth, vocabularySize: Int
   package let epsilon: Double
   package let isTied: Bool

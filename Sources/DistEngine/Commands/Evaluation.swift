@@ -1,72 +1,92 @@
 import Foundation
 import PrivacyAccounting
 
-/// Loss of a model on records, computed without noise.
+/// Loss of a model on records, and of a classifier how often it is right; computed without noise.
 public struct Evaluation: Sendable {
-  /// Nats a target.
+  /// Nats a target, of a classifier a record.
   public let loss: Double
-  public let perplexity: Double
   public let records: Int
-  /// Those that carry loss.
+  /// Those that carry loss; of a classifier as many as records.
   public let targets: Int
+  /// nil: a language model.
+  public let classification: Labels?
+
+  public struct Labels: Sendable {
+    public let names: [String]
+    public let counts: ClassificationCounts
+  }
+
+  public var perplexity: Double { exp(loss) }
 
   /// Reads model and records and computes; collective, the records are split over the ranks.
   ///
   /// - Parameters:
-  ///   - data: files, or `builtin` for the built-in corpus' held-out records.
-  ///   - fields: of the text, and of what it completes.
+  ///   - configuration: model and data: files, or `builtin` for the built-in corpus' held-out records. With a field of labels the model
+  ///     is a classifier.
   ///   - note: told, on rank 0 and before anything is computed, what is to be known of the records.
-  public init(
-    model directory: String, data: [String], fields: (texts: [String], prompt: String?) = (["text"], nil), sequenceLength: Int?,
-    tokenizer: TokenizerKind? = nil, environment: MPIEnvironment, note: (String) -> Void = { _ in }
-  ) throws {
-    let communicator = environment.world
-    var configuration = TrainingConfiguration()
+  public init(_ configuration: TrainingConfiguration, environment: MPIEnvironment, note: (String) -> Void = { _ in }) throws {
+    var configuration = configuration
     configuration.mode = .standard
-    configuration.model = directory
-    configuration.data = data
-    (configuration.textFields, configuration.promptField) = fields
-    configuration.tokenizer = tokenizer
-    configuration.sequenceLength = sequenceLength
-    let threads = try ThreadCounts(configuration.performance, in: environment).own
-    let source = try communicator.agree("model") {
-      try configuration.validate()
-      let source = try ModelSource.resolve(directory, tokenizer: tokenizer)
-      guard source.directory != nil else { throw TrainingError.noWeights(preset: directory) }
-      return source
+    let communicator = environment.world
+    let loaded = try ModelOnData(
+      configuration, task: configuration.task(allowsNewHead: false), verb: "evaluated", environment: environment, note: note)
+    let (replica, dataset) = (loaded.replica, loaded.dataset)
+    if let labels = replica.plan.configuration.labels {
+      let result = try replica.team.use { try replica.classification(over: dataset, communicator: communicator) }
+      loss = result.loss
+      classification = Labels(names: labels, counts: result.counts)
+    } else {
+      loss = try replica.team.use { try replica.meanLoss(over: dataset, communicator: communicator) }
+      classification = nil
     }
-    try communicator.requireEqual(configuration, source.configuration)
-    let loaded = try LoadedRecords(configuration, model: source.configuration, tokenizer: source.tokenizer, environment: environment, progress: note)
-    let dataset = loaded.evaluation ?? loaded.training
-    try communicator.requireEqual(training: dataset, evaluation: nil, node: environment.node)
-    let replica = try communicator.agree("memory") {
-      let capacity = configuration.performance.capacity(
-        mode: .standard, positions: dataset.longestSequence, typicalPositions: dataset.meanTargetCount,
-        parameterCount: source.configuration.parameterCount)
-      let plan = try ReplicaPlan(
-        model: source.configuration, mode: .standard, capacity: capacity, optimizer: nil, computesGradients: false, threads: threads)
-      try plan.checkAddressSpace(threads: threads)
-      return try ModelReplica(plan)
-    }
-    if communicator.rank == 0 { dataset.notes("evaluated").forEach(note) }
-    try replica.loadParameters(from: directory, key: RandomKey(seed: 0), communicator: communicator)
-    loss = try replica.team.use { try replica.meanLoss(over: dataset, communicator: communicator) }
-    perplexity = exp(loss)
     records = dataset.count
     targets = dataset.countedTargetCount
   }
 }
 
 extension Evaluation: Encodable {
-  private enum CodingKeys: String, CodingKey { case loss, perplexity, records, targets }
+  private enum CodingKeys: String, CodingKey {
+    case loss, perplexity, records, targets, accuracy, labels
+    case macroF1 = "macro_f1"
+  }
 
   /// What is beyond a double is infinite to whoever reads it.
   public func encode(to encoder: any Encoder) throws {
     let number = { (value: Double) in ExtendedReal(value: value.isFinite ? value : .infinity) }
     var values = encoder.container(keyedBy: CodingKeys.self)
     try values.encode(number(loss), forKey: .loss)
-    try values.encode(number(perplexity), forKey: .perplexity)
     try values.encode(records, forKey: .records)
-    try values.encode(targets, forKey: .targets)
+    guard let classification else {
+      try values.encode(number(perplexity), forKey: .perplexity)
+      try values.encode(targets, forKey: .targets)
+      return
+    }
+    try values.encode(number(classification.counts.accuracy), forKey: .accuracy)
+    try values.encode(number(classification.counts.macroF1), forKey: .macroF1)
+    try values.encode(Dictionary(uniqueKeysWithValues: classification.rows.map { ($0.label, $0) }), forKey: .labels)
+  }
+}
+
+extension Evaluation.Labels {
+  /// How a label fared.
+  public struct Row: Sendable, Encodable {
+    public let label: String
+    /// Records of it, records that it is said of, and both.
+    public let records, predicted, correct: Int
+    /// nil where it never occurs.
+    public let precision, recall, f1: Double?
+
+    private enum CodingKeys: CodingKey { case records, predicted, correct, precision, recall, f1 }
+  }
+
+  /// In the order of the labels.
+  public var rows: [Row] {
+    names.enumerated().map { index, name in
+      let (records, predicted, correct) = (counts.records(of: index), counts.predicted(index), counts.correct(index))
+      let part = { (whole: Int) in whole == 0 ? nil : Double(correct) / Double(whole) }
+      return Row(
+        label: name, records: records, predicted: predicted, correct: correct, precision: part(predicted), recall: part(records),
+        f1: counts.f1(index))
+    }
   }
 }

@@ -14,27 +14,41 @@ public struct Generation {
     random = RandomStream(CounterRandom(key.subKey(for: .generation)), stream: 0)
   }
 
-  /// Continues `ids` by up to `count` ids, ending at `end`. The model sees at most its last T ids.
-  package mutating func continuation(
-    of ids: [Int32], count: Int, end: Int32, replica: ModelReplica
-  ) -> [Int32] {
+  /// Continues `ids` by up to `count` ids, ending before one of `ends`. The model sees the last T ids, or where they are more the last half
+  /// of T at least: then what was before that is forgotten at once, so that an id's time stays the same on the whole.
+  ///
+  /// - Parameter replica: its plan keeps keys and values.
+  package mutating func continuation(of ids: [Int32], count: Int, ends: Set<Int32>, replica: ModelReplica) -> [Int32] {
+    let positions = replica.plan.capacity.positions
     var ids = ids
-    let start = ids.count
-    while ids.count < start + count {
-      let window = ids.suffix(replica.plan.capacity.positions)
-      let next = Int32(sample(replica.logits(after: window)))
-      if next == end { break }
+    let given = ids.count
+    // The first id that is seen, and how many from there on have their keys.
+    var (first, known) = (max(0, ids.count - positions), 0)
+    while ids.count < given + count {
+      if ids.count - first > positions { (first, known) = (ids.count - max(1, positions / 2), 0) }
+      let next = Int32(sample(Self.logits(after: ids[first...], known: known, replica: replica)))
+      known = ids.count - first
+      if ends.contains(next) { break }
       ids.append(next)
     }
-    return Array(ids[start...])
+    return Array(ids[given...])
+  }
+
+  /// - Parameter known: of the ids, how many were in the passes before.
+  package static func logits(after ids: ArraySlice<Int32>, known: Int, replica: ModelReplica) -> Vector {
+    var left = ids.dropFirst(known)
+    while left.count > replica.plan.capacity.rows {
+      _ = replica.logits(after: left.prefix(replica.plan.capacity.rows), first: left.startIndex - ids.startIndex)
+      left = left.dropFirst(replica.plan.capacity.rows)
+    }
+    return replica.logits(after: left, first: left.startIndex - ids.startIndex)
   }
 
   /// An index with probability softmax(logits / temperature) over the candidates.
   private mutating func sample(_ logits: Vector) -> Int {
-    let order = logits.indices.sorted { (logits[$0], $1) > (logits[$1], $0) }
-    guard temperature > 0 else { return order[0] }
-    let candidates = order.prefix(topK ?? order.count)
-    let top = Double(logits[candidates[0]])
+    guard temperature > 0 else { return logits.indices.min { (logits[$0], $1) > (logits[$1], $0) } ?? 0 }
+    let candidates = topK.map { Array(logits.indices.sorted { (logits[$0], $1) > (logits[$1], $0) }.prefix($0)) } ?? Array(logits.indices)
+    let top = Double(candidates.lazy.map { logits[$0] }.max() ?? 0)
     let weights = candidates.map { exp((Double(logits[$0]) - top) / temperature) }
     var left = random.nextUniform() * weights.reduce(0, +)
     for (candidate, weight) in zip(candidates, weights) {
@@ -56,21 +70,32 @@ extension Generation {
     let source = try ModelSource.resolve(directory, tokenizer: kind)
     guard source.directory != nil else { throw TrainingError.noWeights(preset: directory) }
     let (tokenizer, model) = (source.tokenizer, source.configuration)
-    let capacity = Microbatch.Capacity(units: 1, rows: model.positions, positions: model.positions)
+    var ids = tokenizer.beginOfText.map { [$0] } ?? []
+    let bytes = Array(prompt.utf8)
+    tokenizer.encode(bytes[...], limit: bytes.count, into: &ids)
+    // Where nothing begins a text, the end of another comes before it.
+    if ids.isEmpty { ids = [tokenizer.endOfText] }
     let threads = min(ProcessorAffinity.affordableCores.count, PerformanceOptions.mostThreads)
-    let plan = try ReplicaPlan(
-      model: model, mode: .standard, capacity: capacity, optimizer: nil, computesGradients: false, threads: threads)
+    let plan = Self.plan(model, ids: ids.count + count, threads: threads)
     try plan.checkAddressSpace(threads: threads)
     let replica = try ModelReplica(plan)
     try replica.readParameters(from: directory)
-    var ids = [tokenizer.endOfText]
-    let bytes = Array(prompt.utf8)
-    tokenizer.encode(bytes[...], limit: bytes.count, into: &ids)
+    let ends = Set(model.eosTokenIDs.map(Int32.init) + [tokenizer.endOfText])
     var generation = Generation(
       temperature: temperature, topK: topK, key: seed.map { RandomKey(seed: $0) } ?? RandomKey())
     return replica.team.use {
-      tokenizer.decode(
-        generation.continuation(of: ids, count: count, end: tokenizer.endOfText, replica: replica))
+      tokenizer.decode(generation.continuation(of: ids, count: count, ends: ends, replica: replica))
     }
+  }
+
+  /// Ids of a prompt that are taken in one pass.
+  private static let largestPass = 256
+
+  /// - Parameter ids: of the prompt and what may follow it.
+  package static func plan(_ model: ModelConfiguration, ids: Int, threads: Int) -> ReplicaPlan {
+    let positions = min(model.longestSequence, max(1, ids))
+    return ReplicaPlan(
+      model: model, mode: .standard, capacity: Microbatch.Capacity(cachedPositions: positions, rows: min(positions, largestPass)), optimizer: nil,
+      computesGradients: false, cachesKeys: true, threads: threads, choices: .init(logits: .chunks(rows: 1)))
   }
 }

@@ -79,7 +79,9 @@ extension Inspection {
     environment: MPIEnvironment, note: (String) -> Void = { _ in }
   ) throws {
     let communicator = environment.world
-    let source = try communicator.agree("model") { try ModelSource.resolve(configuration.model, tokenizer: configuration.tokenizer) }
+    let source = try communicator.agree("model") {
+      try ModelSource.resolve(configuration.model, tokenizer: configuration.tokenizer, task: configuration.task(allowsNewHead: true))
+    }
     try communicator.requireEqual(configuration, source.configuration)
     let dataset = try LoadedRecords(configuration, model: source.configuration, tokenizer: source.tokenizer, environment: environment, progress: note).training
     try communicator.requireEqual(training: dataset, evaluation: nil, node: environment.node)
@@ -109,7 +111,8 @@ extension Inspection {
     }
     let key = try communicator.sharedKey(seed: seed)
     let inspection = try replica.team.use {
-      try replica.loadParameters(from: source.directory, key: key, communicator: communicator)
+      try replica.loadParameters(
+        from: source.directory, key: key, allowsNewHead: source.configuration.labels != nil, communicator: communicator)
       return try Inspection(of: range, in: dataset, replica: replica, communicator: communicator)
     }
     try communicator.agree("output") {

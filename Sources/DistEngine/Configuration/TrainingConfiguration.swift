@@ -42,9 +42,12 @@ public struct TrainingConfiguration: Sendable {
   public var promptField: String?
   /// The field of the label: a classification.
   public var labelField: String?
+  /// Whether records are classified that have no label.
+  public var isUnlabelled = false
+  package var isClassification: Bool { labelField != nil || isUnlabelled }
   /// The labels that there are; nil takes the model's own.
   public var labels: [String]?
-  /// nil: that of a model directory, which has to be bytes; bytes for a preset.
+  /// nil: that of a model directory; bytes for a preset.
   public var tokenizer: TokenizerKind?
   /// T; nil takes what the records need, at most the model's positions.
   public var sequenceLength: Int?
@@ -94,12 +97,23 @@ public enum TrainingError: UserError, Equatable {
   case nothingCounts(data: String)
   /// A classification of which nobody says what labels there are.
   case noLabels
+  /// An encoder predicts no next token.
+  case encoderWithoutLabels(model: String)
+  /// A classifier's head predicts no next token.
+  case classifierWithoutLabels(model: String)
+  /// A model without a classifier where a trained one is needed.
+  case noClassifier(model: String)
+  /// Stated labels that aren't a trained classifier's.
+  case otherLabels(model: String, own: [String])
   case vocabularyTooSmall(tokenizer: Int, model: Int)
+  case tokenTypesTooMany(file: String, types: Int32, model: Int)
   case outputHoldsRun(String)
   /// A preset where trained weights are needed.
   case noWeights(preset: String)
   /// A model directory has a tokenizer of its own, which can't be used here.
   case foreignTokenizer(file: String)
+  /// A model directory has none, and wasn't trained on bytes.
+  case noTokenizer(directory: String)
   /// Bytes that the smallest plan needs.
   case overBudget(needed: Int, budget: MemoryBudget)
   /// A node has not what the ranks on it need: which, and what would fit.
@@ -108,6 +122,8 @@ public enum TrainingError: UserError, Equatable {
   case ranksDisagree(what: String, rank: Int)
   case diverged(step: Int)
   case lossNotFinite(step: Int)
+  /// 1-based.
+  case logitsNotFinite(record: Int)
   /// A second run of one trainer would draw the first one's noise again.
   case alreadyRun
   case parametersDiffer(step: Int)
@@ -138,13 +154,24 @@ public enum TrainingError: UserError, Equatable {
       "\(data): every prompt fills --seq-len, so that no completion is left: allow longer sequences"
     case .noLabels:
       "--label-field: which labels there are is public, and neither --labels nor the model says it: --labels a,b,c does"
+    case .encoderWithoutLabels(let model):
+      "--model \(model) is an encoder, which has no next token to predict: it classifies, so --label-field must name the field of the labels"
+    case .classifierWithoutLabels(let model):
+      "--model \(model) is a classifier, which has no next token to predict: --label-field must name the field of the labels"
+    case .noClassifier(let model): "--model \(model) has no classifier: one that was trained with --label-field has"
+    case .otherLabels(let model, let own): "--labels: the classifier of \(model) knows \(ModelTask.listed(own)): leave the option out"
     case .vocabularyTooSmall(let tokenizer, let model):
       "the tokenizer makes \(tokenizer) ids and the model's vocabulary has \(model): the model must have at least as many"
+    case .tokenTypesTooMany(let file, let largest, let model):
+      "\(file): the post-processor gives token type \(largest) and the model has \(model): the model must have more (type_vocab_size)"
     case .noWeights(let preset):
       "--model \(preset) is a preset, which has no weights: name a model directory"
         + (ModelPreset.isAlsoDirectory(preset) ? " (./\(preset) is the one that lies here)" : "")
     case .foreignTokenizer(let file):
-      "\(file): the model's ids are those of this tokenizer, which is not read here: --tokenizer bytes makes ids of bytes all the same"
+      "\(file): the model's ids are those of this tokenizer, which is not read here: --tokenizer names a tokenizer.json "
+        + "with the same ids; --tokenizer bytes makes ids of bytes all the same"
+    case .noTokenizer(let directory):
+      "\(directory): holds no tokenizer.json, and its config.json doesn't end texts with 256, as models of bytes do: --tokenizer names one, or is bytes"
     case .overBudget(let needed, let budget):
       "--memory-budget \(budget): a rank's buffers need \((needed - 1) / MemoryMeter.megabyte + 1)MB at least: allow that many, or lower --microbatch or --seq-len"
     case .notEnoughMemory(let what): "the run \(what)"
@@ -152,6 +179,7 @@ public enum TrainingError: UserError, Equatable {
     case .ranksDisagree(let what, let rank):
       "\(what) of rank \(rank) differ from those of rank 0: every host must have the same files and options"
     case .lossNotFinite(let step): "no loss is finite at step \(step): the run diverged; a smaller --learning-rate may help"
+    case .logitsNotFinite(let record): "record \(record): what the model computes is not finite: its parameters are too large"
     case .alreadyRun: "a trainer runs once: a second run would draw the same noise again"
     case .diverged(let step): "the parameters are not finite after step \(step): a smaller --learning-rate or less noise may help"
     case .tensorsWithoutGradient(let names): "no gradient covers \(names.joined(separator: ", ")): they would be in no norm and never be trained"
@@ -239,11 +267,9 @@ extension TrainingConfiguration {
     if labelField != nil && promptField != nil {
       throw .conflictingOptions("--prompt-field is for completions, --label-field for a classification: give one of them")
     }
-    if labelField == nil && textFields.count == 2 {
+    if !isClassification && textFields.count == 2 {
       throw .conflictingOptions("--text-field \(textFields.joined(separator: ",")): a pair is for --label-field; a language model has --prompt-field")
     }
-    // Until there are classifier heads.
-    if labelField != nil { throw .conflictingOptions("--label-field: no model here has a classifier's head yet") }
   }
 
   private func validateOptimizer(

@@ -64,7 +64,9 @@ public struct PerformanceOptions: Sendable, Equatable {
     mode: TrainingMode, positions: Int, typicalPositions: Int, largestUnit: Int = 0, parameterCount: Int
   ) -> Microbatch.Capacity {
     func capacity(units: Int, rows: Int) -> Microbatch.Capacity {
-      Microbatch.Capacity(units: units, rows: rows, positions: positions, unitRows: max(positions, min(largestUnit, rows)))
+      Microbatch.Capacity(
+        units: units, rows: rows, positions: positions, unitRows: max(positions, min(largestUnit, rows)),
+        unitsAreRecords: largestUnit == 0)
     }
     if let microbatch { return capacity(units: microbatch, rows: microbatch * positions) }
     let rows = max(positions, Self.efficientRows)

@@ -16,15 +16,29 @@ package struct Microbatch {
     package let positions: Int
     /// Rows of the largest unit: T where a unit is one record.
     package let unitRows: Int
+    /// Whether every unit is one record, so that there are no more sequences than units.
+    package let unitsAreRecords: Bool
 
-    package init(units: Int, rows: Int, positions: Int, unitRows: Int? = nil) {
+    /// Of one sequence that comes a piece at a time, in passes that keep keys and values.
+    ///
+    /// - Parameter rows: of a pass.
+    package init(cachedPositions positions: Int, rows: Int) {
+      precondition(rows >= 1 && positions >= rows, "passes of \(rows) rows for \(positions) positions")
+      (units, self.rows, self.positions, unitRows, unitsAreRecords) = (1, rows, positions, rows, true)
+    }
+
+    package init(units: Int, rows: Int, positions: Int, unitRows: Int? = nil, unitsAreRecords: Bool = false) {
       let unitRows = unitRows ?? positions
       precondition(units >= 1 && positions >= 1 && unitRows >= positions && rows >= unitRows, "a microbatch holds at least one unit")
       self.units = units
       self.rows = rows
       self.positions = positions
       self.unitRows = unitRows
+      self.unitsAreRecords = unitsAreRecords
     }
+
+    /// The most sequences: each has a row at least.
+    package var sequences: Int { unitsAreRecords ? min(units, rows) : rows }
   }
 
   package let capacity: Capacity
@@ -117,10 +131,13 @@ package struct Microbatch {
   }
 
   /// Appends a unit of one record of at least two ids: all but the last are inputs, all but the first are targets.
-  package mutating func append(unit: Int, ids: some RandomAccessCollection<Int32>) {
-    precondition(hasRoom(for: ids.count - 1), "a record of \(ids.count - 1) targets")
+  ///
+  /// - Parameter first: position of the first: above 0 where those before it were in an earlier pass.
+  package mutating func append(unit: Int, ids: some RandomAccessCollection<Int32>, first: Int = 0) {
+    precondition(hasRoom(for: ids.count - 1) && first + ids.count - 1 <= capacity.positions, "a record of \(ids.count - 1) targets")
     appendSequence(ids.dropLast(), record: unit)
     setTargets(ids.dropFirst(), of: 1, lossStart: 0)
+    for row in rowCount - (ids.count - 1)..<rowCount { positionBuffer[row] += Int32(first) }
     endUnit(unit, sequences: 1, of: 1, isFirst: true)
   }
 
@@ -163,7 +180,7 @@ package struct Microbatch {
     countedTargets.append(counted)
   }
 
-  /// Gives the last sequence its label.
+  /// Gives the last sequence its label; −1: it is not known, and its loss is 0.
   private mutating func setLabel(_ label: Int32, of count: Int) {
     isClassification = true
     labelBuffer[sequences.count - 1] = label
@@ -186,8 +203,8 @@ package struct Microbatch {
     precondition(hasRoom(for: dataset.targetCount(of: drawn)) && !drawn.records.isEmpty, "unit \(drawn.unit) doesn't fit")
     for record in drawn.records {
       appendSequence(dataset.inputs(of: record), types: dataset.tokenTypes(of: record), record: record)
-      if let label = dataset.label(of: record) {
-        setLabel(label, of: drawn.recordCount)
+      if dataset.isClassification {
+        setLabel(dataset.label(of: record) ?? -1, of: drawn.recordCount)
       } else {
         setTargets(dataset.targets(of: record), of: drawn.recordCount, lossStart: dataset.lossStart(of: record))
       }

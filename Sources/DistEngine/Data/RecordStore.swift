@@ -65,11 +65,16 @@ public struct RecordStore: Sendable, RandomAccessCollection {
     self.init(records.map { [Array($0.text.utf8), Array($0.prompt.utf8)] }, shape: Shape(hasPrompt: true), labels: nil, unitNames: nil)
   }
 
-  /// Texts, or pairs of them, with the index of each one's label.
-  package init(labelled records: [(texts: [String], label: Int32)]) {
+  /// Texts, or pairs of them, with the index of each one's label, and perhaps the unit that each belongs to.
+  package init(labelled records: [(texts: [String], label: Int32)], units: [String]? = nil) {
     let isPair = records.first?.texts.count == 2
+    let names = units.map { units in
+      var names = UnitNames()
+      for unit in units { names.append(Array(unit.utf8)) }
+      return names
+    }
     self.init(
-      records.map { $0.texts.map { Array($0.utf8) } }, shape: Shape(hasSecond: isPair), labels: records.map(\.label), unitNames: nil)
+      records.map { $0.texts.map { Array($0.utf8) } }, shape: Shape(hasSecond: isPair), labels: records.map(\.label), unitNames: names)
   }
 
   /// The records of several stores of one shape, one store's behind the other's.

@@ -25,7 +25,7 @@ package struct ModelDeclaration {
 
   /// Shapes of the linear layers, for the choice of norms; those of the head apart.
   package private(set) var blockShapes: [LinearShape] = []
-  package private(set) var headShape: LinearShape?
+  package private(set) var headShapes: [LinearShape] = []
   /// Buffers that hold the same in every pass, and what writes them.
   private(set) var constants: [(buffer: PassBufferID, fill: @Sendable (Vector) -> Void)] = []
   package private(set) var rowScratchBuffer: PassBufferID?
@@ -174,6 +174,12 @@ package struct ModelDeclaration {
     return id
   }
 
+  /// The stream before this block, `[R, columns]`, where blocks are recomputed.
+  mutating func blockInput(columns: Int) -> PassBufferID {
+    let point = timeline.forward(stage)
+    return shared(bufferPrefix + "input", .activations, count: capacity.rows * columns, lifetime: point...point)
+  }
+
   mutating func buffer(_ name: String, _ category: MemoryPlan.Category, count: Int) -> PassBufferID {
     add(bufferPrefix + name, category, count: count, at: timeline.forward(stage))
   }
@@ -239,7 +245,7 @@ package struct ModelDeclaration {
     matrixElements += shape.inputs * shape.outputs
     guard takesNorms else { return }
     if stage == timeline.head {
-      headShape = shape
+      headShapes.append(shape)
     } else if !blockShapes.contains(shape) {
       blockShapes.append(shape)
     }

@@ -12,6 +12,8 @@ package enum ParameterRole: Sendable, Hashable {
   case table
   /// A weight of the language head, or the table that it shares with the token embedding.
   case head
+  /// A classifier's, weights and biases: of its last layer and of the dense one before it.
+  case classifier
 }
 
 /// Values of a tensor in a fresh model.
@@ -39,16 +41,16 @@ package struct ParameterDeclaration: Sendable, Hashable {
 /// Which parameters are trained. The others are frozen: no gradient, no noise, no optimizer state, no clip factor.
 public enum TrainableParameters: String, Codable, CaseIterable, Sendable {
   case all
-  /// Every bias, the norms' too (BiTFiT: Ben Zaken et al. 2022, arXiv 2106.10199).
+  /// Every bias, the norms' too, and a classifier (BiTFiT: Ben Zaken et al. 2022, arXiv 2106.10199).
   case bias
-  /// The language head; a tied one is the shared table, in both of its uses.
+  /// The language head (a tied one is the shared table, in both of its uses), or the classifier with its dense layer.
   case head
 
   func trains(_ role: ParameterRole) -> Bool {
     switch self {
     case .all: true
-    case .bias: role == .bias
-    case .head: role == .head
+    case .bias: role == .bias || role == .classifier
+    case .head: role == .head || role == .classifier
     }
   }
 }

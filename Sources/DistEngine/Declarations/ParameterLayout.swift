@@ -14,6 +14,7 @@ public struct ParameterLayout: Sendable, RandomAccessCollection {
     package let group: Int
     package let stage: Int
     package let fresh: FreshValues
+    package let role: ParameterRole
 
     public var range: Range<Int> { offset..<(offset + count) }
   }
@@ -32,7 +33,7 @@ public struct ParameterLayout: Sendable, RandomAccessCollection {
     entries = sorted.enumerated().map { index, tensor in
       let entry = Entry(
         index: index, name: tensor.name, shape: tensor.shape, offset: offset, count: tensor.shape.reduce(1, *), group: tensor.group,
-        stage: tensor.stage, fresh: tensor.fresh)
+        stage: tensor.stage, fresh: tensor.fresh, role: tensor.role)
       offset += entry.count
       return entry
     }

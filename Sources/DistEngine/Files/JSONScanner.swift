@@ -82,8 +82,8 @@ struct JSONScanner {
 
   private static func start(of bytes: [UInt8]) -> Int { bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0 }
 
-  /// The value of a whole file, of which one object is given as the list of its members: as they stand there, and keys that are equal but for how
-  /// their characters are composed, or equal altogether, beside each other. In the value that object is empty.
+  /// The value of a whole file, of which one object is given as the list of its members: as they stand there, and keys that are equal but for
+  /// how their characters are composed, or equal altogether, beside each other. In the value that object is empty.
   ///
   /// - Parameter path: the keys that lead to it.
   static func parse(

@@ -27,17 +27,19 @@ package enum RowKernels {
     }
   }
 
-  /// Writes `residualOut[R,d] = residualIn +` the gradient at the layer norm's input; in place where both are the same.
+  /// Writes `residualOut[R,d] = residualIn +` the gradient at the layer norm's input. The result may be `residualIn` or `dy`.
+  ///
+  /// - Parameter residualIn: nil: 0.
   package static func layerNormBackward(
-    outputGradient dy: Matrix, normalized: Matrix, rstd: Vector, gain: Vector, residualIn: Matrix, residualOut: Matrix
+    outputGradient dy: Matrix, normalized: Matrix, rstd: Vector, gain: Vector, residualIn: Matrix?, residualOut: Matrix
   ) {
-    for m in [normalized, residualIn, residualOut] {
+    for m in [normalized, residualIn ?? dy, residualOut] {
       precondition(m.rows == dy.rows && m.columns == dy.columns && m.isContiguous)
     }
     precondition(dy.isContiguous && rstd.count >= dy.rows && gain.count == dy.columns)
     splitRows(of: dy) { r in
       ck_layer_norm_backward(
-        r.count, dy.columns, dy.row(r), normalized.row(r), rstd.element(r), gain.baseAddress, residualIn.row(r),
+        r.count, dy.columns, dy.row(r), normalized.row(r), rstd.element(r), gain.baseAddress, residualIn?.row(r),
         residualOut.row(r))
     }
   }
@@ -85,18 +87,6 @@ package enum RowKernels {
     splitColumns(of: g) { c in
       ck_column_sums(g.rows, c.count, g.base + c.lowerBound, g.stride, weights?.baseAddress, sums.element(c))
     }
-  }
-
-  /// Writes `y = gelu_new(x)`.
-  package static func gelu(_ x: Vector, into y: Vector) {
-    precondition(x.count == y.count)
-    splitElements(x.count) { i in ck_gelu(i.count, x.element(i), y.element(i)) }
-  }
-
-  /// Writes `dx = dy · gelu_new'(x)`; `dx` may be `x` or `dy`.
-  package static func geluBackward(input x: Vector, outputGradient dy: Vector, into dx: Vector) {
-    precondition(x.count == dy.count && x.count == dx.count)
-    splitElements(x.count) { i in ck_gelu_backward(i.count, x.element(i), dy.element(i), dx.element(i)) }
   }
 
   /// Writes `value` into all of `x`.
@@ -152,13 +142,19 @@ package enum RowKernels {
     }
   }
 
-  /// Adds `weights[r] · g[r,:]` to row `index[r]` of a table, of which `part` holds the rows from `firstRow` on; what belongs to other rows
-  /// is skipped, and so are rows of weight 0.
+  /// Adds `table[index]` to `x[R,d]`. The indices are the caller's to check.
+  package static func addGatheredRows(of table: Matrix, at index: UnsafeBufferPointer<Int32>, to x: Matrix) {
+    precondition(index.count == x.rows && table.columns == x.columns && x.isContiguous && table.isContiguous)
+    splitRows(of: x) { r in ck_add_gathered_rows(r.count, x.columns, index.element(r), table.base, x.row(r)) }
+  }
+
+  /// Adds `weights[r] · g[r,:]` to row `index[r]` of a table, of which `part` holds the rows from `firstRow` on (below 0: it begins with rows
+  /// that no index names); what belongs to other rows is skipped, and so are rows of weight 0.
   package static func scatterAdd(
     _ g: Matrix, at index: UnsafeBufferPointer<Int32>, weights: Vector? = nil, to part: Matrix, firstRow: Int = 0
   ) {
     precondition(index.count == g.rows && g.columns == part.columns && g.isContiguous && part.isContiguous)
-    precondition((weights?.count ?? g.rows) >= g.rows && firstRow >= 0)
+    precondition((weights?.count ?? g.rows) >= g.rows)
     // Rows may share a row of the table, columns don't.
     splitColumns(of: g) { c in
       ck_scatter_add(

@@ -1,4 +1,4 @@
-/// The attention half of a pre-norm block: `stream += output(attention(rotated(input(norm(stream)))))`.
+/// The attention half of a block: what is added to the stream is `output(attention(rotated(input(x))))`, x the stream as ``Residual`` has it.
 package struct Attention: Layer {
   /// Where queries, keys and values come from, and where the result goes.
   package struct Projections: Sendable {
@@ -17,7 +17,7 @@ package struct Attention: Layer {
     let outputFresh: FreshValues
   }
 
-  private let norm: Norm
+  private var residual: Residual
   private let input: [(linear: Linear, columns: Range<Int>)]
   private let output: Linear
   private let attention: SelfAttention
@@ -27,10 +27,8 @@ package struct Attention: Layer {
   private let projected, attended, logSumExp: PassBufferID
   /// `[T, 2KD]`: keys (rotated) and values of the positions so far, where they are kept from pass to pass.
   private let cache: PassBufferID?
-  private let rowScratch, wide: PassBufferID
+  private let wide: PassBufferID
   private let scratch: Scratch
-  /// Gradients at the norm's output and of the stream before this layer.
-  private var normGradient, result: PassBufferID?
 
   private struct Scratch {
     let threads: Int
@@ -44,9 +42,9 @@ package struct Attention: Layer {
   }
 
   init(
-    norm: Norm, _ projections: Projections, width: Int, attention: SelfAttention, rotary: RotaryPositions? = nil, in d: inout ModelDeclaration
+    _ residual: Residual, _ projections: Projections, width: Int, attention: SelfAttention, rotary: RotaryPositions? = nil, in d: inout ModelDeclaration
   ) {
-    self.norm = norm
+    self.residual = residual
     self.width = width
     self.attention = attention
     let (heads, headWidth) = (attention.heads, attention.headWidth)
@@ -68,7 +66,6 @@ package struct Attention: Layer {
     projected = d.activation("qkv", columns: attention.columns)
     attended = d.activation("attended", columns: heads * headWidth)
     logSumExp = d.activation("log-sum-exp", columns: heads)
-    rowScratch = d.rowScratch(columns: width)
     wide = d.wideScratch(columns: max(width, heads * headWidth))
     let (threads, T) = (d.policy.threads, d.capacity.positions)
     let block = min(SelfAttention.queryBlock, T)
@@ -96,12 +93,11 @@ package struct Attention: Layer {
   }
 
   package func forward(_ stream: Matrix, needsResult: Bool, in pass: Pass) {
-    let scaled = pass.matrix(rowScratch, columns: width)
     let projected = pass.matrix(projected, columns: attention.columns)
     let attended = pass.matrix(attended, columns: output.shape.inputs)
     let logSumExp = pass.matrix(logSumExp, columns: attention.heads)
-    norm.forward(stream, into: scaled, in: pass)
-    for (linear, columns) in input { linear.forward(scaled, into: projected.columns(columns), in: pass) }
+    let x = residual.input(stream, in: pass)
+    for (linear, columns) in input { linear.forward(x, into: projected.columns(columns), in: pass) }
     rotate(projected, .forward, in: pass)
     if let cache, let first = pass.batch.positions.first.map({ Int($0) }) {
       let cached = pass.matrix(cache, rows: pass.batch.capacity.positions, columns: 2 * attention.keyColumns.count)
@@ -114,7 +110,7 @@ package struct Attention: Layer {
       attention.forward(
         qkv: projected, sequences: pass.batch.sequences, output: attended, logSumExp: logSumExp, workspace: workspace(pass))
     }
-    if needsResult { output.forwardAdding(attended, to: stream, in: pass) }
+    residual.finish(stream, needsResult: needsResult, in: pass) { output.forwardAdding(attended, to: $0, in: pass) }
   }
 
   /// Queries and keys, which lie side by side.
@@ -127,16 +123,12 @@ package struct Attention: Layer {
   }
 
   package mutating func declareBackward(_ gradient: PassBufferID, in d: inout ModelDeclaration) -> PassBufferID {
-    output.declareGradient(input: attended, outputGradient: gradient, in: &d)
+    output.declareGradient(input: attended, outputGradient: residual.declareOutputGradient(gradient, in: &d), in: &d)
     d.keepUntilBackward(attended)
     d.keepUntilBackward(logSumExp)
     d.keepUntilBackward(projected)
-    for (linear, _) in input { linear.declareGradient(input: norm.normalized, inputIsMade: true, outputGradient: projected, in: &d) }
-    let normGradient = d.normGradient("ln_1 output gradient", of: norm, columns: width)
-    norm.declareBackward(outputGradient: normGradient, continues: true, in: &d)
-    let result = d.successor(of: gradient, "attention residual gradient", columns: width)
-    (self.normGradient, self.result) = (normGradient, result)
-    return result
+    for (linear, _) in input { residual.declareGradient(of: linear, outputGradient: projected, in: &d) }
+    return residual.declareInputGradient(in: &d)
   }
 
   /// `projected` becomes its own gradient, in place.
@@ -144,8 +136,7 @@ package struct Attention: Layer {
     let attended = pass.matrix(attended, columns: output.shape.inputs)
     let attendedGradient = pass.matrix(wide, columns: output.shape.inputs)
     let projected = pass.matrix(projected, columns: attention.columns)
-    let normGradient = pass.matrix(normGradient!, columns: width)
-    let result = pass.matrix(result!, columns: width)
+    let gradient = residual.outputGradient(gradient, in: pass, into: sink)
 
     sink.receive(output.gradient(input: .stored(attended), outputGradient: gradient, in: pass), in: pass)
     output.backward(outputGradient: gradient, into: attendedGradient, in: pass)
@@ -153,13 +144,12 @@ package struct Attention: Layer {
       qkv: projected, sequences: pass.batch.sequences, output: attended, logSumExp: pass.matrix(logSumExp, columns: attention.heads),
       outputGradient: attendedGradient, workspace: workspace(pass))
     rotate(projected, .backward, in: pass)
+    let (inputGradient, isBegun) = residual.inputGradient(gradient, in: pass)
     for (index, (linear, columns)) in input.enumerated() {
       let own = projected.columns(columns)
-      sink.receive(linear.gradient(input: norm.output(in: pass), outputGradient: own, in: pass), in: pass)
-      linear.backward(outputGradient: own, into: normGradient, adding: index > 0, in: pass)
+      sink.receive(linear.gradient(input: residual.input(in: pass), outputGradient: own, in: pass), in: pass)
+      linear.backward(outputGradient: own, into: inputGradient, adding: isBegun || index > 0, in: pass)
     }
-    sink.receive(norm.gradient(outputGradient: normGradient, in: pass), in: pass)
-    norm.backward(outputGradient: normGradient, residualIn: gradient, residualOut: result, in: pass)
-    return result
+    return residual.finishBackward(outputGradient: gradient, inputGradient: inputGradient, in: pass, into: sink)
   }
 }

@@ -1,17 +1,19 @@
 /// What stands between a feed-forward layer's products.
 public enum Activation: String, Sendable, Hashable {
+  /// By the error function.
+  case gelu
   /// The tanh approximation.
   case geluNew = "gelu_new"
   case silu
 }
 
-/// The feed-forward half of a pre-norm block, inner width m: `stream += outer(gelu(inner(norm(stream))))`, or with a gate
-/// `stream += outer(silu(gate(norm(stream))) ⊙ up(norm(stream)))`.
+/// The feed-forward half of a block, inner width m: what is added to the stream is `outer(gelu(inner(x)))`, or with a gate
+/// `outer(silu(gate(x)) ⊙ up(x))`, x the stream as ``Residual`` has it.
 package struct FeedForward: Layer {
   package struct Projections: Sendable {
     package enum Inner: Sendable {
-      /// With GELU.
-      case plain(String)
+      /// With GELU, of either kind.
+      case plain(String, Activation)
       /// With SiLU.
       case gated(gate: String, up: String)
     }
@@ -24,7 +26,7 @@ package struct FeedForward: Layer {
     let outerFresh: FreshValues
   }
 
-  private let norm: Norm
+  private var residual: Residual
   /// The inner product, or the gate's.
   private let inner: Linear
   private let up: Linear?
@@ -35,12 +37,11 @@ package struct FeedForward: Layer {
   private let hidden, activated: PassBufferID
   /// `[R,m]`: what the gate multiplies, then its own gradient.
   private let raised: PassBufferID?
-  private let rowScratch, wide: PassBufferID
-  /// Gradients at the norm's output and of the stream before this layer.
-  private var normGradient, result: PassBufferID?
+  private let wide: PassBufferID
+  private let activation: Activation
 
-  init(norm: Norm, _ projections: Projections, width: Int, innerWidth: Int, in d: inout ModelDeclaration) {
-    self.norm = norm
+  init(_ residual: Residual, _ projections: Projections, width: Int, innerWidth: Int, in d: inout ModelDeclaration) {
+    self.residual = residual
     self.width = width
     self.innerWidth = innerWidth
     func linear(_ name: String, _ shape: LinearShape, _ fresh: FreshValues, in d: inout ModelDeclaration) -> Linear {
@@ -48,50 +49,47 @@ package struct FeedForward: Layer {
     }
     let inward = LinearShape(inputs: width, outputs: innerWidth)
     switch projections.inner {
-    case .plain(let name):
+    case .plain(let name, let function):
       inner = linear(name, inward, projections.fresh, in: &d)
-      up = nil
+      (up, activation) = (nil, function)
     case .gated(let gate, let name):
       inner = linear(gate, inward, projections.fresh, in: &d)
       up = linear(name, inward, projections.fresh, in: &d)
+      activation = .silu
     }
     outer = linear(projections.outer, LinearShape(inputs: innerWidth, outputs: width), projections.outerFresh, in: &d)
     hidden = d.activation("inner", columns: innerWidth)
     raised = up == nil ? nil : d.activation("up", columns: innerWidth)
     activated = d.activation("activated", columns: innerWidth)
-    rowScratch = d.rowScratch(columns: width)
     wide = d.wideScratch(columns: max(width, innerWidth))
   }
 
   package func forward(_ stream: Matrix, needsResult: Bool, in pass: Pass) {
-    let scaled = pass.matrix(rowScratch, columns: width)
     let hidden = pass.matrix(hidden, columns: innerWidth)
     let activated = pass.matrix(activated, columns: innerWidth)
-    norm.forward(stream, into: scaled, in: pass)
-    inner.forward(scaled, into: hidden, in: pass)
+    let x = residual.input(stream, in: pass)
+    inner.forward(x, into: hidden, in: pass)
     if let up, let raised {
       let raised = pass.matrix(raised, columns: innerWidth)
-      up.forward(scaled, into: raised, in: pass)
+      up.forward(x, into: raised, in: pass)
       RowKernels.siluGate(hidden.elements, raised.elements, into: activated.elements)
+    } else if activation == .gelu {
+      RowKernels.geluErf(hidden.elements, into: activated.elements)
     } else {
       RowKernels.gelu(hidden.elements, into: activated.elements)
     }
-    if needsResult { outer.forwardAdding(activated, to: stream, in: pass) }
+    residual.finish(stream, needsResult: needsResult, in: pass) { outer.forwardAdding(activated, to: $0, in: pass) }
   }
 
   package mutating func declareBackward(_ gradient: PassBufferID, in d: inout ModelDeclaration) -> PassBufferID {
-    outer.declareGradient(input: activated, outputGradient: gradient, in: &d)
+    outer.declareGradient(input: activated, outputGradient: residual.declareOutputGradient(gradient, in: &d), in: &d)
     d.keepUntilBackward(hidden)
-    inner.declareGradient(input: norm.normalized, inputIsMade: true, outputGradient: hidden, in: &d)
+    residual.declareGradient(of: inner, outputGradient: hidden, in: &d)
     if let up, let raised {
       d.keepUntilBackward(raised)
-      up.declareGradient(input: norm.normalized, inputIsMade: true, outputGradient: raised, in: &d)
+      residual.declareGradient(of: up, outputGradient: raised, in: &d)
     }
-    let normGradient = d.normGradient("ln_2 output gradient", of: norm, columns: width)
-    norm.declareBackward(outputGradient: normGradient, continues: true, in: &d)
-    let result = d.successor(of: gradient, "mlp residual gradient", columns: width)
-    (self.normGradient, self.result) = (normGradient, result)
-    return result
+    return residual.declareInputGradient(in: &d)
   }
 
   /// `hidden` becomes its own gradient, in place, and so does what the gate multiplies.
@@ -99,26 +97,26 @@ package struct FeedForward: Layer {
     let hidden = pass.matrix(hidden, columns: innerWidth)
     let activated = pass.matrix(activated, columns: innerWidth)
     let activatedGradient = pass.matrix(wide, columns: innerWidth)
-    let normGradient = pass.matrix(normGradient!, columns: width)
-    let result = pass.matrix(result!, columns: width)
+    let gradient = residual.outputGradient(gradient, in: pass, into: sink)
 
     sink.receive(outer.gradient(input: .stored(activated), outputGradient: gradient, in: pass), in: pass)
     outer.backward(outputGradient: gradient, into: activatedGradient, in: pass)
     if let raised {
       RowKernels.siluGateBackward(
         outputGradient: activatedGradient.elements, gate: hidden.elements, up: pass.matrix(raised, columns: innerWidth).elements)
+    } else if activation == .gelu {
+      RowKernels.geluErfBackward(input: hidden.elements, outputGradient: activatedGradient.elements, into: hidden.elements)
     } else {
       RowKernels.geluBackward(input: hidden.elements, outputGradient: activatedGradient.elements, into: hidden.elements)
     }
-    sink.receive(inner.gradient(input: norm.output(in: pass), outputGradient: hidden, in: pass), in: pass)
-    inner.backward(outputGradient: hidden, into: normGradient, in: pass)
+    let (inputGradient, isBegun) = residual.inputGradient(gradient, in: pass)
+    sink.receive(inner.gradient(input: residual.input(in: pass), outputGradient: hidden, in: pass), in: pass)
+    inner.backward(outputGradient: hidden, into: inputGradient, adding: isBegun, in: pass)
     if let up, let raised {
       let raised = pass.matrix(raised, columns: innerWidth)
-      sink.receive(up.gradient(input: norm.output(in: pass), outputGradient: raised, in: pass), in: pass)
-      up.backward(outputGradient: raised, into: normGradient, adding: true, in: pass)
+      sink.receive(up.gradient(input: residual.input(in: pass), outputGradient: raised, in: pass), in: pass)
+      up.backward(outputGradient: raised, into: inputGradient, adding: true, in: pass)
     }
-    sink.receive(norm.gradient(outputGradient: normGradient, in: pass), in: pass)
-    norm.backward(outputGradient: normGradient, residualIn: gradient, residualOut: result, in: pass)
-    return result
+    return residual.finishBackward(outputGradient: gradient, inputGradient: inputGradient, in: pass, into: sink)
   }
 }

@@ -9,13 +9,16 @@ package struct Linear: Sendable {
   package let shape: LinearShape
 
   /// Declares `name.weight` and, unless there is none, `name.bias`.
+  ///
+  /// - Parameter role: of both; nil: weight and bias.
   init(
-    _ name: String, _ shape: LinearShape, layout: WeightLayout, hasBias: Bool = true, fresh: FreshValues, in d: inout ModelDeclaration
+    _ name: String, _ shape: LinearShape, layout: WeightLayout, hasBias: Bool = true, role: ParameterRole? = nil, fresh: FreshValues,
+    in d: inout ModelDeclaration
   ) {
     let group = d.newGroup()
     let stored = layout == .inputByOutput ? [shape.inputs, shape.outputs] : [shape.outputs, shape.inputs]
-    weight = d.parameter(name + ".weight", stored, role: .weight, group: group, fresh: fresh)
-    bias = hasBias ? d.parameter(name + ".bias", [shape.outputs], role: .bias, group: group, fresh: .zeros) : nil
+    weight = d.parameter(name + ".weight", stored, role: role ?? .weight, group: group, fresh: fresh)
+    bias = hasBias ? d.parameter(name + ".bias", [shape.outputs], role: role ?? .bias, group: group, fresh: .zeros) : nil
     self.layout = layout
     self.shape = shape
     d.declareLinear(shape, takesNorms: d.isTrained(weight))

@@ -70,14 +70,17 @@ package struct Norm: Sendable {
     .normalized(pass.matrix(normalized, columns: width), gain: pass.vector(gain), bias: bias.map { pass.vector($0) })
   }
 
-  /// Writes `residualOut[R,d] = residualIn +` the gradient at this layer's input; the two may be the same.
-  func backward(outputGradient dy: Matrix, residualIn: Matrix, residualOut: Matrix, in pass: Pass) {
+  /// Writes `residualOut[R,d] = residualIn +` the gradient at this layer's input. The result may be `residualIn` or, without that, `dy`.
+  ///
+  /// - Parameter residualIn: nil: 0, of a layer norm.
+  func backward(outputGradient dy: Matrix, residualIn: Matrix?, residualOut: Matrix, in pass: Pass) {
     let (normalized, rstd, gain) = (pass.matrix(normalized, columns: width), pass.vector(rstd), pass.vector(gain))
     switch kind {
     case .layer:
       RowKernels.layerNormBackward(
         outputGradient: dy, normalized: normalized, rstd: rstd, gain: gain, residualIn: residualIn, residualOut: residualOut)
     case .rms:
+      guard let residualIn else { preconditionFailure("a root mean square norm behind its layer") }
       RowKernels.rmsNormBackward(
         outputGradient: dy, normalized: normalized, rstd: rstd, gain: gain, residualIn: residualIn, residualOut: residualOut)
     }

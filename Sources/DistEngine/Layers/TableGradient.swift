@@ -22,21 +22,25 @@ package struct TableGradient {
   let tiedHead: TiedHead?
   /// Whether indices are positions, which differ within a sequence.
   let isOfPositions: Bool
+  /// The table's row of index 0.
+  let firstRow: Int
 
   package init(
-    primary: Int?, indices: UnsafeBufferPointer<Int32>, outputGradient: Matrix, tiedHead: TiedHead? = nil, isOfPositions: Bool = false
+    primary: Int?, indices: UnsafeBufferPointer<Int32>, outputGradient: Matrix, tiedHead: TiedHead? = nil, isOfPositions: Bool = false,
+    firstRow: Int = 0
   ) {
     self.primary = primary
     self.indices = indices
     self.outputGradient = outputGradient
     self.tiedHead = tiedHead
     self.isOfPositions = isOfPositions
+    self.firstRow = firstRow
   }
 
   package func sumGradient(rows: Range<Int>, into target: GradientTarget, workspace: GradientWorkspace) {
     guard let primary, let part = target.clearedPart(of: primary) else { return }
     RowKernels.scatterAdd(
-      outputGradient.rows(rows), at: UnsafeBufferPointer(rebasing: indices[rows]), to: part.matrix, firstRow: part.rows.lowerBound)
+      outputGradient.rows(rows), at: UnsafeBufferPointer(rebasing: indices[rows]), to: part.matrix, firstRow: part.rows.lowerBound - firstRow)
   }
 
   /// Rows of equal index are added up, then squared: a unit's sequences meet the same positions and tokens. With a tied head, twice the
@@ -65,7 +69,7 @@ package struct TableGradient {
     for rows in weights.primary.runs {
       RowKernels.scatterAdd(
         outputGradient.rows(rows), at: UnsafeBufferPointer(rebasing: indices[rows]),
-        weights: weights.primary.weights(rows), to: part.matrix, firstRow: part.rows.lowerBound)
+        weights: weights.primary.weights(rows), to: part.matrix, firstRow: part.rows.lowerBound - firstRow)
     }
   }
 

@@ -125,6 +125,7 @@ extension ConfigurationSettings {
     guard let architecture = try strings("architectures")?.first,
       architecture.utf8.suffix(Self.classifier.utf8.count).elementsEqual(Self.classifier.utf8)
     else { return nil }
+    try require("problem_type", oneOf: ["single_label_classification"], default: "single_label_classification")
     guard let named = try object("id2label") else {
       let count = try integer("num_labels") ?? 2
       guard (1...Self.mostLabels).contains(count) else {

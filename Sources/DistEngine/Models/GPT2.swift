@@ -45,24 +45,25 @@ enum GPT2: ModelFamily {
     // What adds to the residual stream: s²/2L (Hugging Face's `_init_weights`).
     let residual = FreshValues.normal(deviation: c.initializerRange / Double(2 * c.layers).squareRoot())
     let table = d.parameter(
-      own.tokenTable, [vocabulary, width], role: c.tiedEmbeddings ? .head : .table, group: d.newGroup(), fresh: fresh)
+      own.tokenTable, [vocabulary, width], role: c.tiesHead ? .head : .table, group: d.newGroup(), fresh: fresh)
     let embeddings = Embeddings(
-      tokens: table, vocabulary: vocabulary, positions: ("transformer.wpe.weight", c.positions), width: width, fresh: fresh, in: &d)
+      tokens: table, vocabulary: vocabulary, positions: .init(name: "transformer.wpe.weight", count: c.positions), width: width, fresh: fresh, in: &d)
     let blocks = d.blocks("transformer.h") { d -> [any Layer] in
       let norm1 = Norm("ln_1", label: "ln_1", width: width, epsilon: c.normEpsilon, in: &d)
       let attention = Attention(
-        norm: norm1,
+        Residual(preNorm: norm1, label: "attention", width: width, in: &d),
         .init(input: .fused("attn.c_attn"), output: "attn.c_proj", layout: .inputByOutput, fresh: fresh, outputFresh: residual),
         width: width, attention: SelfAttention(heads: c.heads, headWidth: c.headWidth), in: &d)
       let norm2 = Norm("ln_2", label: "ln_2", width: width, epsilon: c.normEpsilon, in: &d)
       let feedForward = FeedForward(
-        norm: norm2, .init(inner: .plain("mlp.c_fc"), outer: "mlp.c_proj", layout: .inputByOutput, fresh: fresh, outerFresh: residual),
+        Residual(preNorm: norm2, label: "mlp", width: width, in: &d),
+        .init(inner: .plain("mlp.c_fc", .geluNew), outer: "mlp.c_proj", layout: .inputByOutput, fresh: fresh, outerFresh: residual),
         width: width, innerWidth: c.innerWidth, in: &d)
       return [attention, feedForward]
     }
     let (finalNorm, head) = d.head { d in
       let norm = Norm("transformer.ln_f", label: "ln_f", width: width, epsilon: c.normEpsilon, in: &d)
-      return (norm, LanguageHead(own.head, tiedTo: c.tiedEmbeddings ? table : nil, vocabulary: vocabulary, width: width, fresh: fresh, in: &d))
+      return (norm, c.decoderHead(own.head, table: table, in: &d))
     }
     return Model(embeddings: embeddings, blocks: blocks, finalNorm: finalNorm, head: head, width: width, in: &d)
   }

@@ -18,12 +18,12 @@ enum Llama: ModelFamily {
     let (width, vocabulary) = (c.width, c.vocabularySize)
     let fresh = FreshValues.normal(deviation: c.initializerRange)
     let table = d.parameter(
-      own.tokenTable, [vocabulary, width], role: c.tiedEmbeddings ? .head : .table, group: d.newGroup(), fresh: fresh)
+      own.tokenTable, [vocabulary, width], role: c.tiesHead ? .head : .table, group: d.newGroup(), fresh: fresh)
     let embeddings = Embeddings(tokens: table, vocabulary: vocabulary, width: width, fresh: fresh, in: &d)
     let blocks = d.blocks("model.layers") { d -> [any Layer] in
       let norm1 = Norm("input_layernorm", kind: .rms, label: "ln_1", width: width, epsilon: c.normEpsilon, in: &d)
       let attention = Attention(
-        norm: norm1,
+        Residual(preNorm: norm1, label: "attention", width: width, in: &d),
         .init(
           input: .separate(queries: "self_attn.q_proj", keys: "self_attn.k_proj", values: "self_attn.v_proj"), output: "self_attn.o_proj",
           layout: .outputByInput, inputHasBias: c.biases.attentionInput, outputHasBias: c.biases.attentionOutput, fresh: fresh,
@@ -31,7 +31,7 @@ enum Llama: ModelFamily {
         width: width, attention: SelfAttention(heads: c.heads, keyHeads: c.keyHeads, headWidth: c.headWidth), rotary: c.rotary, in: &d)
       let norm2 = Norm("post_attention_layernorm", kind: .rms, label: "ln_2", width: width, epsilon: c.normEpsilon, in: &d)
       let feedForward = FeedForward(
-        norm: norm2,
+        Residual(preNorm: norm2, label: "mlp", width: width, in: &d),
         .init(
           inner: .gated(gate: "mlp.gate_proj", up: "mlp.up_proj"), outer: "mlp.down_proj", layout: .outputByInput,
           hasBias: c.biases.feedForward, fresh: fresh, outerFresh: fresh),
@@ -40,7 +40,7 @@ enum Llama: ModelFamily {
     }
     let (finalNorm, head) = d.head { d in
       let norm = Norm("model.norm", kind: .rms, label: "final norm", width: width, epsilon: c.normEpsilon, in: &d)
-      return (norm, LanguageHead(own.head, tiedTo: c.tiedEmbeddings ? table : nil, vocabulary: vocabulary, width: width, fresh: fresh, in: &d))
+      return (norm, c.decoderHead(own.head, table: table, in: &d))
     }
     return Model(embeddings: embeddings, blocks: blocks, finalNorm: finalNorm, head: head, width: width, in: &d)
   }

@@ -1,13 +1,15 @@
 /// A model as its family declared it: embeddings, blocks of layers on a residual stream, a norm and a head. The passes are the same for
 /// every family.
 package struct Model: Sendable {
-  private let embeddings: Embeddings
+  private var embeddings: Embeddings
   private var blocks: [[any Layer]]
-  private let finalNorm: Norm
-  private var head: LanguageHead
+  /// nil: the head's input is the stream.
+  private let finalNorm: Norm?
+  private var head: Head
   private let width: Int
   /// `[R,d]`: the residual stream, the head's input, and, where blocks are recomputed, the stream before each.
-  private let stream, headInput: PassBufferID
+  private let stream: PassBufferID
+  private let headInput: PassBufferID
   private var blockInputs: [PassBufferID] = []
   private let wide: PassBufferID
   private var headInputGradient, firstGradient: PassBufferID?
@@ -18,7 +20,7 @@ package struct Model: Sendable {
   ///
   /// - Parameter finalNorm: declared in the head's stage.
   init(
-    embeddings: Embeddings, blocks: [[any Layer]], finalNorm: Norm, head: LanguageHead, width: Int, in d: inout ModelDeclaration
+    embeddings: Embeddings, blocks: [[any Layer]], finalNorm: Norm?, head: Head, width: Int, in d: inout ModelDeclaration
   ) {
     self.embeddings = embeddings
     self.blocks = blocks
@@ -28,12 +30,12 @@ package struct Model: Sendable {
     lowestTrainedStage = d.policy.isTraining ? d.lowestTrainedStage : nil
     let rows = d.capacity.rows
     stream = d.shared("residual", .activations, count: rows * width, lifetime: 0...d.timeline.head)
-    headInput = d.head { $0.activation("head input", columns: width) }
+    headInput = finalNorm == nil ? stream : d.head { $0.activation("head input", columns: width) }
     wide = d.wideScratch(columns: width)
     if d.policy.recomputesBlocks {
       blockInputs = blocks.indices.map { l in
         d.at(l + 1) { d in
-          let input = d.buffer("input", .activations, count: rows * width)
+          let input = d.blockInput(columns: width)
           d.keepUntilBackward(input)
           if d.policy.repeatsBlocks { d.keep(input, until: d.timeline.weightedSum) }
           return input
@@ -49,14 +51,17 @@ package struct Model: Sendable {
     let goesOn = lowest < d.timeline.head
     var gradient = d.head { d in
       let atInput = head.declareBackward(input: headInput, in: &d)
-      finalNorm.declareBackward(outputGradient: atInput, continues: goesOn, in: &d)
+      finalNorm?.declareBackward(outputGradient: atInput, continues: goesOn, in: &d)
       headInputGradient = atInput
       guard goesOn else { return atInput }
       // The second backward pass over blocks starts at the head's input again.
       if d.policy.repeatsBlocks {
         let sum = d.timeline.weightedSum
         d.keep(atInput, until: sum)
-        finalNorm.keep(until: sum, in: &d)
+        finalNorm?.keep(until: sum, in: &d)
+      } else if finalNorm == nil {
+        firstGradient = atInput
+        return atInput
       }
       let first = d.gradient(d.policy.booksBlocks ? "final residual gradient" : "residual gradient", columns: width)
       firstGradient = first
@@ -74,12 +79,12 @@ package struct Model: Sendable {
 }
 
 extension Model {
-  /// The head's weight among the trained tensors; nil: frozen.
-  package func headTensor(_ table: ParameterTable) -> Int? { table.tensor(head.linear.weight) }
+  /// The language head's weight among the trained tensors; nil: frozen, or there is none.
+  package func headTensor(_ table: ParameterTable) -> Int? { head.language.flatMap { table.tensor($0.linear.weight) } }
 
   /// The same where the token table shares it.
   package func tiedTensor(_ table: ParameterTable) -> Int? {
-    table.useCount(head.linear.weight) > 1 ? headTensor(table) : nil
+    head.language.flatMap { table.useCount($0.linear.weight) > 1 ? headTensor(table) : nil }
   }
 }
 
@@ -94,12 +99,13 @@ extension Model {
       if !blockInputs.isEmpty { _ = pass.matrix(blockInputs[l], columns: width).elements.update(fromContentsOf: stream.elements) }
       for layer in block { layer.forward(stream, needsResult: true, in: pass) }
     }
+    guard let finalNorm else { return stream }
     let headInput = pass.matrix(headInput, columns: width)
     finalNorm.forward(stream, into: headInput, in: pass)
     return headInput
   }
 
-  /// Forward pass alone: writes `batch.losses`, in nats a row.
+  /// Forward pass alone: writes `batch.losses`, in nats a row, of a classifier a sequence.
   package func losses(_ pass: Pass) {
     guard pass.rows > 0 else { return }
     head.losses(forward(pass), in: pass)
@@ -108,7 +114,14 @@ extension Model {
   /// Forward pass alone: the logits `[V]` behind the last position of the only sequence of the microbatch.
   package func lastLogits(_ pass: Pass) -> Vector {
     precondition(pass.batch.sequences.count == 1, "generation runs one sequence at a time")
+    guard let head = head.language else { preconditionFailure("a classifier has no next token") }
     return head.logits(forward(pass), rows: pass.rows - 1..<pass.rows, in: pass).elements
+  }
+
+  /// Forward pass alone: a classifier's logits, `[S,C]`, valid until the next pass.
+  package func labelLogits(_ pass: Pass) -> Matrix {
+    guard case .classifier(let head) = head else { preconditionFailure("a language model has no labels") }
+    return head.logits(forward(pass), in: pass)
   }
 
   /// Forward and backward pass: writes `batch.losses` and hands every layer's gradient to `sink`, from the head down to the lowest stage
@@ -121,10 +134,10 @@ extension Model {
   package func lossesAndGradients(_ pass: Pass, into sink: any GradientSink) {
     let headInput = forward(pass)
     let headInputGradient = head.lossesAndGradient(headInput, in: pass, into: sink)
-    sink.receive(finalNorm.gradient(outputGradient: headInputGradient, in: pass), in: pass)
+    if let finalNorm { sink.receive(finalNorm.gradient(outputGradient: headInputGradient, in: pass), in: pass) }
     guard let lowest = lowestTrainedStage, lowest <= blocks.count else { return }
     let bottom = blocksBackward(headInputGradient, pass, lastBlockIsThere: true, into: sink)
-    if lowest == 0 { embeddings.backward(bottom, tiedHead: head.tied(headInput, in: pass), in: pass, into: sink) }
+    if lowest == 0 { embeddings.backward(bottom, tiedHead: head.language?.tied(headInput, in: pass), in: pass, into: sink) }
   }
 
   /// Hands the gradients of the blocks to `sink` once more, by a second backward pass over recomputed blocks. It ends with the gradient
@@ -141,7 +154,7 @@ extension Model {
 
   /// The head's gradient over some rows, computed once more.
   package func repeatHeadGradients(_ pass: Pass, rows: Range<Int>, body: (Range<Int>, LinearGradient) -> Void) {
-    head.repeatGradients(pass.matrix(headInput, columns: width), rows: rows, in: pass, body: body)
+    head.language?.repeatGradients(pass.matrix(headInput, columns: width), rows: rows, in: pass, body: body)
   }
 
   /// Returns the gradient at the output of the lowest stage that isn't trained, `[R,d]`.
@@ -152,8 +165,12 @@ extension Model {
   ) -> Matrix {
     guard let firstGradient, let lowest = lowestTrainedStage else { return headInputGradient }
     var gradient = pass.matrix(firstGradient, columns: width)
-    RowKernels.fill(gradient.elements, with: 0)
-    finalNorm.backward(outputGradient: headInputGradient, residualIn: gradient, residualOut: gradient, in: pass)
+    if let finalNorm {
+      RowKernels.fill(gradient.elements, with: 0)
+      finalNorm.backward(outputGradient: headInputGradient, residualIn: gradient, residualOut: gradient, in: pass)
+    } else if gradient.base != headInputGradient.base {
+      _ = gradient.elements.update(fromContentsOf: headInputGradient.elements)
+    }
     for l in blocks.indices.reversed() where l + 1 >= lowest {
       if !blockInputs.isEmpty && !(lastBlockIsThere && l == blocks.count - 1) { recompute(l, pass) }
       for layer in blocks[l].reversed() { gradient = layer.backward(gradient, in: pass, into: sink) }

@@ -32,7 +32,26 @@ extension ModelConfiguration {
 
   /// The different shapes of the blocks' linear layers, and the head's.
   package var blockShapes: [LinearShape] { trainingDeclaration.blockShapes }
-  package var headShape: LinearShape { LinearShape(inputs: width, outputs: vocabularySize) }
+  package var headShapes: [LinearShape] { trainingDeclaration.headShapes }
+
+  /// Labels of the classifier; of a model without, as many as `transformers` gives one that nothing is said of.
+  package var labelCount: Int { labels?.count ?? 2 }
+
+  /// Whether a language head shares the token table.
+  var tiesHead: Bool { tiedEmbeddings && labels == nil }
+
+  /// A decoder's head: the next token's logits, or a classifier of the last position (`score`, as in `GPT2ForSequenceClassification`).
+  func decoderHead(_ name: String, table: ParameterID, in d: inout ModelDeclaration) -> Head {
+    let fresh = FreshValues.normal(deviation: initializerRange)
+    if labels != nil {
+      return .classifier(
+        ClassifierHead(
+          dense: nil, output: "score", hasBias: false, pooling: .last(padding: padTokenID), width: width, labels: labelCount, fresh: fresh,
+          in: &d))
+    }
+    return .language(
+      LanguageHead(name, tiedTo: tiedEmbeddings ? table : nil, vocabulary: vocabularySize, width: width, fresh: fresh, in: &d))
+  }
 
   private var trainingDeclaration: ModelDeclaration {
     var policy = PassPolicy.parametersAlone

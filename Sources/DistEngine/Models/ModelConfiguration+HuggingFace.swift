@@ -41,6 +41,7 @@ extension ModelConfiguration {
     ]
     if let padTokenID { fields["pad_token_id"] = .integer(padTokenID) }
     if let labels {
+      fields["problem_type"] = .string("single_label_classification")
       fields["id2label"] = .object(Dictionary(uniqueKeysWithValues: labels.enumerated().map { ("\($0)", .string($1)) }))
       fields["label2id"] = .object(Dictionary(labels.enumerated().map { ($1, .integer($0)) }) { first, _ in first })
     }

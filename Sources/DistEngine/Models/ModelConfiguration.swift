@@ -23,6 +23,8 @@ public struct ModelConfiguration: Sendable, Hashable {
   /// ε of the norms.
   public let normEpsilon: Double
   public let activation: Activation
+  /// Rows of the table of token types; 0: none.
+  public let tokenTypes: Int
   public let biases: Biases
   /// nil: no rotary positions.
   public let rotary: RotaryPositions?
@@ -39,7 +41,7 @@ public struct ModelConfiguration: Sendable, Hashable {
   public private(set) var eosTokenIDs: [Int]
   public let padTokenID: Int?
   /// Of a classifier's head, in order; nil: a language model.
-  public let labels: [String]?
+  public private(set) var labels: [String]?
 
   /// Which linear layers of a block have a bias.
   public struct Biases: Sendable, Hashable {
@@ -69,7 +71,8 @@ public struct ModelConfiguration: Sendable, Hashable {
   ///   divide the width or key heads that don't divide the heads, an ε or initial deviation that isn't a positive (deviation: or zero) number.
   public init(
     modelType: String = "gpt2", vocabularySize: Int, positions: Int, width: Int, layers: Int, heads: Int, keyHeads: Int? = nil,
-    headWidth: Int? = nil, innerWidth: Int? = nil, normEpsilon: Double = 1e-5, activation: Activation = .geluNew, biases: Biases = .all,
+    headWidth: Int? = nil, innerWidth: Int? = nil, normEpsilon: Double = 1e-5, activation: Activation = .geluNew, tokenTypes: Int = 0,
+    biases: Biases = .all,
     rotary: RotaryPositions? = nil, slidingWindow: Int? = nil, firstWindowedLayer: Int = 0, tiedEmbeddings: Bool = true, initializerRange: Double = 0.02,
     bosTokenID: Int? = nil, eosTokenIDs: [Int] = [], padTokenID: Int? = nil, labels: [String]? = nil
   ) throws(ModelConfigurationError) {
@@ -84,6 +87,7 @@ public struct ModelConfiguration: Sendable, Hashable {
     self.innerWidth = innerWidth ?? 4 &* width
     self.normEpsilon = normEpsilon
     self.activation = activation
+    self.tokenTypes = tokenTypes
     self.biases = biases
     self.rotary = rotary
     self.slidingWindow = slidingWindow
@@ -106,6 +110,13 @@ public struct ModelConfiguration: Sendable, Hashable {
     var configuration = self
     configuration.bosTokenID = begin
     configuration.eosTokenIDs = [end] + eosTokenIDs.filter { $0 != end && begin != end }
+    return configuration
+  }
+
+  /// The same model with a classifier of these labels in place of its head.
+  package func classifying(_ labels: [String]) -> ModelConfiguration {
+    var configuration = self
+    configuration.labels = labels
     return configuration
   }
 
@@ -138,6 +149,7 @@ public struct ModelConfiguration: Sendable, Hashable {
       (keys.width, width, Self.largestSize / 4), (keys.layers, layers, Self.mostLayers), (keys.heads, heads, Self.largestSize),
       (keys.innerWidth, innerWidth, Self.largestSize), ("num_key_value_heads", keyHeads, Self.largestSize),
       ("sliding_window", slidingWindow ?? 1, Self.largestSize),
+      ("type_vocab_size", max(1, tokenTypes), Self.largestSize),
     ]
     for (key, value, largest) in sizes {
       guard (1...largest).contains(value) else { throw .outOfRange(key: key, value: "\(value)", allowed: "1 to \(largest)") }

@@ -37,6 +37,8 @@ struct TensorNames: Sendable {
   let tokenTable: String
   /// Where it is stored a second time.
   var head: String { "lm_head.weight" }
+  /// What names of other heads' tensors begin with, which a classifier has no use for.
+  let unused: [String]
   /// Whether a name, behind any prefix, is that of a buffer that is no parameter.
   let isBuffer: @Sendable (Substring) -> Bool
 
@@ -48,15 +50,16 @@ struct TensorNames: Sendable {
     self = names
   }
 
-  init(prefix: String, tokenTable: String, isBuffer: @escaping @Sendable (Substring) -> Bool) {
+  init(prefix: String, tokenTable: String, unused: [String] = ["lm_head."], isBuffer: @escaping @Sendable (Substring) -> Bool) {
     self.prefix = prefix
     self.tokenTable = tokenTable
+    self.unused = unused
     self.isBuffer = isBuffer
   }
 }
 
 enum ModelFamilies {
-  static let all: [any ModelFamily.Type] = [GPT2.self, Llama.self]
+  static let all: [any ModelFamily.Type] = [GPT2.self, Llama.self, BERT.self, RoBERTa.self, DistilBERT.self]
 
   static var modelTypes: [String] { all.flatMap { $0.modelTypes } }
 

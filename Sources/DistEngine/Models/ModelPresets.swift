@@ -27,8 +27,15 @@ public enum ModelPreset: String, CaseIterable, Sendable {
   /// Llama 2 7B's shape: 6,738,415,616 parameters.
   case llama7B = "llama-7b"
 
+  /// Byte-level, an encoder of BERT's family: learns to tell ham from spam in the built-in corpus within a minute on two cores. 463,360 parameters.
+  case bertTiny = "bert-tiny"
+  /// MiniLM-L6's shape (Wang et al. 2020), an encoder of BERT's family: 22,713,216 parameters without its classifier.
+  case miniLM = "minilm"
+
   public var configuration: ModelConfiguration {
     switch self {
+    case .bertTiny: Self.bert(layers: 2, width: 128, heads: 4, innerWidth: 512, vocabularySize: 257, positions: 256)
+    case .miniLM: Self.bert(layers: 6, width: 384, heads: 12, innerWidth: 1536, vocabularySize: 30522, positions: 512)
     case .llamaTiny: Self.llama(layers: 2, width: 128, heads: 4, keyHeads: 2, innerWidth: 320, vocabularySize: 257, positions: 256)
     case .smolLM2:
       Self.llama(
@@ -67,6 +74,16 @@ public enum ModelPreset: String, CaseIterable, Sendable {
       try ModelConfiguration(
         modelType: "llama", vocabularySize: vocabularySize, positions: positions, width: width, layers: layers, heads: heads,
         keyHeads: keyHeads, innerWidth: innerWidth, activation: .silu, biases: .none, rotary: rotary, tiedEmbeddings: tied)
+    }
+  }
+
+  private static func bert(
+    layers: Int, width: Int, heads: Int, innerWidth: Int, vocabularySize: Int, positions: Int
+  ) -> ModelConfiguration {
+    ofBytes { () throws(ModelConfigurationError) in
+      try ModelConfiguration(
+        modelType: "bert", vocabularySize: vocabularySize, positions: positions, width: width, layers: layers, heads: heads,
+        innerWidth: innerWidth, normEpsilon: 1e-12, activation: .gelu, tokenTypes: 2, tiedEmbeddings: false)
     }
   }
 

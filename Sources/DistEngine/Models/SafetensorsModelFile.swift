@@ -12,7 +12,7 @@ package enum ModelFile {
 
   /// A file in a directory that says how text becomes the ids that its model knows, other than by taking bytes; nil where there is none.
   package static func tokenizerFile(directory: String) -> String? {
-    ["tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt"].map { "\(directory)/\($0)" }
+    ["tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt", "spiece.model"].map { "\(directory)/\($0)" }
       .first { FileManager.default.fileExists(atPath: $0) }
   }
 
@@ -41,18 +41,21 @@ package enum ModelFile {
   }
 
   /// The same into memory that is given tensor by tensor.
+  ///
+  /// - Parameter allowsNewHead: whether a classifier that isn't there, or is for another number of labels, is left as it is in memory.
   package static func readParameters(
-    directory: String, layout: ParameterLayout, into values: (ParameterLayout.Entry) -> UnsafeMutableBufferPointer<Float>
+    directory: String, layout: ParameterLayout, allowsNewHead: Bool = false,
+    into values: (ParameterLayout.Entry) -> UnsafeMutableBufferPointer<Float>
   ) throws {
-    let (stored, tiedHead) = try checkedTensors(directory: directory, layout: layout)
+    let checked = try checkedTensors(directory: directory, layout: layout, allowsNewHead: allowsNewHead)
     let embedding = TensorNames(of: layout).tokenTable
     for entry in layout {
-      let (file, tensor) = stored[entry.name]!
+      guard let (file, tensor) = checked.stored[entry.name] else { continue }
       let values = values(entry)
       try file.read(tensor, into: values)
       guard values.allFinite else { throw ModelFileError.notFinite(path: file.path, tensor: tensor.name) }
     }
-    if let tiedHead {
+    if let tiedHead = checked.tiedHead {
       try checkTied(
         tiedHead, equals: UnsafeBufferPointer(values(layout[embedding])), shape: layout[embedding].shape)
     }
@@ -61,25 +64,61 @@ package enum ModelFile {
   /// Compares the headers of a directory's weights with what `config.json` says, before anything is planned or allocated for it.
   ///
   /// Weights that aren't there are not missed: one rank alone reads them.
+  /// - Returns: what is to be known of heads: which is new, which isn't used.
   /// - Throws: what ``readParameters(directory:layout:into:)`` throws of names and shapes.
-  package static func checkShapes(directory: String, configuration: ModelConfiguration) throws {
+  @discardableResult
+  package static func checkShapes(directory: String, configuration: ModelConfiguration, allowsNewHead: Bool = false) throws -> [String] {
     let isThere = [weightsName, indexName].contains { FileManager.default.fileExists(atPath: "\(directory)/\($0)") }
-    guard isThere else { return }
-    _ = try checkedTensors(directory: directory, layout: configuration.parameterLayout)
+    guard isThere else { return [] }
+    let checked = try checkedTensors(directory: directory, layout: configuration.parameterLayout, allowsNewHead: allowsNewHead)
+    var notes: [String] = []
+    if !checked.new.isEmpty {
+      notes.append("\(directory) has no classifier for \(configuration.labelCount) labels: \(checked.new.joined(separator: ", ")) are new")
+    }
+    if let first = checked.unused.first {
+      let others = checked.unused.count - 1
+      notes.append("\(directory): \(first.quotable)\(others == 0 ? "" : " and \(others) more") belong to another head and aren't used")
+    }
+    return notes
   }
 
-  /// A directory's tensors, all of a layout and no others, and a tied head that is stored a second time.
-  private static func checkedTensors(
-    directory: String, layout: ParameterLayout
-  ) throws -> (stored: [String: Stored], tiedHead: Stored?) {
+  /// A directory's tensors: all of a layout and no others.
+  private struct CheckedTensors {
+    var stored: [String: Stored]
+    /// A tied head that is stored a second time.
+    var tiedHead: Stored?
+    /// Tensors of a classifier that isn't there.
+    var new: [String] = []
+    /// Tensors of another head.
+    var unused: [String] = []
+  }
+
+  private static func checkedTensors(directory: String, layout: ParameterLayout, allowsNewHead: Bool = false) throws -> CheckedTensors {
     let names = TensorNames(of: layout)
-    var stored = try storedTensors(directory: directory, layout: layout, names: names)
-    let tiedHead = layout.entry(named: names.head) == nil ? stored.removeValue(forKey: names.head) : nil
-    if let tiedHead, stored[names.tokenTable] == nil {
-      stored[names.tokenTable] = tiedHead
+    var checked = CheckedTensors(stored: try storedTensors(directory: directory, layout: layout, names: names))
+    if layout.contains(where: { $0.role == .classifier }) {
+      checked.unused = checked.stored.keys.filter { name in
+        layout.entry(named: name) == nil && names.unused.contains { name.hasPrefix($0) || name.hasPrefix(names.prefix + $0) }
+      }.sorted()
+      for name in checked.unused { checked.stored[name] = nil }
+      if allowsNewHead { checked.new = missingClassifier(layout, in: &checked.stored) }
+    } else if layout.entry(named: names.head) == nil, let head = checked.stored.removeValue(forKey: names.head) {
+      checked.tiedHead = head
+      if checked.stored[names.tokenTable] == nil { checked.stored[names.tokenTable] = head }
     }
-    try check(stored, against: layout, directory: directory)
-    return (stored, tiedHead)
+    try check(checked.stored, against: layout, without: checked.new, directory: directory)
+    return checked
+  }
+
+  /// Tensors of a classifier that a file lacks, or has for another number of labels: those are taken out.
+  private static func missingClassifier(_ layout: ParameterLayout, in stored: inout [String: Stored]) -> [String] {
+    layout.filter { entry in
+      guard entry.role == .classifier else { return false }
+      guard let shape = stored[entry.name]?.tensor.shape else { return true }
+      guard shape.count == entry.shape.count, shape.first != entry.shape.first, shape.dropFirst() == entry.shape.dropFirst() else { return false }
+      stored[entry.name] = nil
+      return true
+    }.map(\.name)
   }
 
   /// Makes a directory that `from_pretrained` loads. Each file appears whole or not at all, the configuration
@@ -183,13 +222,16 @@ package enum ModelFile {
     return name
   }
 
-  private static func check(_ stored: [String: Stored], against layout: ParameterLayout, directory: String) throws {
-    let missing = layout.filter { stored[$0.name] == nil }
+  /// - Parameter new: what need not be there.
+  private static func check(
+    _ stored: [String: Stored], against layout: ParameterLayout, without new: [String], directory: String
+  ) throws {
+    let missing = layout.filter { stored[$0.name] == nil && !new.contains($0.name) }
     if let first = missing.first {
       throw ModelFileError.missing(directory: directory, tensor: first.name, shape: first.shape, others: missing.count - 1)
     }
     for entry in layout {
-      let (file, tensor) = stored[entry.name]!
+      guard let (file, tensor) = stored[entry.name] else { continue }
       guard tensor.shape == entry.shape else {
         throw ModelFileError.misshapen(path: file.path, tensor: tensor.name, found: tensor.shape, expected: entry.shape)
       }
@@ -210,44 +252,6 @@ package enum ModelFile {
         throw ModelFileError.tiedHeadDiffers(path: file.path, tensor: tensor.name)
       }
     }
-  }
-}
-
-/// Why a directory's parameters are refused.
-public enum ModelFileError: UserError, Equatable {
-  /// - Parameter others: files that may hold them in another form.
-  case noWeights(directory: String, others: [String])
-  case malformedIndex(path: String, reason: String)
-  case missing(directory: String, tensor: String, shape: [Int], others: Int)
-  case misshapen(path: String, tensor: String, found: [Int], expected: [Int])
-  case unknown(path: String, tensor: String, shape: [Int], others: Int)
-  case storedTwice(path: String, tensor: String)
-  case tiedHeadDiffers(path: String, tensor: String)
-  case notFinite(path: String, tensor: String)
-
-  public var description: String {
-    switch self {
-    case .noWeights(let directory, let others):
-      "\(directory): holds no model.safetensors"
-        + (others.isEmpty
-          ? ""
-          : " but \(others.prefix(3).joined(separator: ", ")), which is not read here: save_pretrained of transformers writes safetensors")
-    case .malformedIndex(let path, let reason): "\(path): \(reason)"
-    case .missing(let directory, let tensor, let shape, let others):
-      "\(directory): tensor \(tensor.quotable) \(shape.quotable) is missing\(Self.and(others))"
-    case .misshapen(let path, let tensor, let found, let expected):
-      "\(path): tensor \(tensor.quotable) has shape \(found.quotable): config.json makes it \(expected)"
-    case .unknown(let path, let tensor, let shape, let others):
-      "\(path): tensor \(tensor.quotable) \(shape.quotable) is no part of the model that config.json describes\(Self.and(others))"
-    case .storedTwice(let path, let tensor): "\(path): tensor \(tensor.quotable) is stored twice"
-    case .tiedHeadDiffers(let path, let tensor):
-      "\(path): tensor \(tensor.quotable) differs from the token embedding that config.json ties it to"
-    case .notFinite(let path, let tensor): "\(path): tensor \(tensor.quotable) has values that are not finite"
-    }
-  }
-
-  private static func and(_ others: Int) -> String {
-    others == 0 ? "" : ", and so \(others == 1 ? "is 1 other" : "are \(others) others")"
   }
 }
 

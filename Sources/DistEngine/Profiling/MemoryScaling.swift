@@ -44,7 +44,7 @@ public enum MemoryScaling {
   private static func shapes(_ configuration: MemoryScalingConfiguration) throws -> [String: ModelConfiguration] {
     var shapes: [String: ModelConfiguration] = [:]
     for name in configuration.models {
-      let shape = try ModelSource.resolve(name).configuration
+      let shape = try ModelSource.resolve(name, task: .anything).configuration
       if let length = configuration.sequenceLengths.first(where: { $0 > shape.positions }) {
         throw TrainingError.badOption(
           option: "--seq-lens", value: "\(length)", allowed: "at most \(shape.positions), the positions of \(name)")

@@ -116,7 +116,7 @@ extension MemoryTrial {
     }
     defer { withExtendedLifetime(replica) {} }
     var run = try FixedBatchRun(
-      replica, dataset: .synthetic(records: combination.microbatch, length: combination.seqLen), exchange: exchange)
+      replica, dataset: .synthetic(records: combination.microbatch, length: combination.seqLen, labels: model.labels?.count), exchange: exchange)
     let allocated = try read()
     var seconds: [Double] = []
     for step in 0..<steps { seconds.append(try run.step(step)) }

@@ -26,25 +26,28 @@ extension ModelReplica {
   }
 
   /// Rank 0 reads the model directory, or draws a fresh model; the others get its parameters, bit for bit. Collective.
+  ///
+  /// - Parameter allowsNewHead: whether a classifier that the directory lacks is drawn, too.
   package func loadParameters(
-    from directory: String?, key: RandomKey, communicator: Communicator, exchange: ModelStateExchange? = nil
+    from directory: String?, key: RandomKey, allowsNewHead: Bool = false, communicator: Communicator, exchange: ModelStateExchange? = nil
   ) throws {
     try communicator.agree("model") {
       guard communicator.rank == 0 else { return }
-      if let directory {
-        try readParameters(from: directory)
-      } else {
+      if directory == nil || allowsNewHead {
         let source = GaussianSource(key.subKey(for: .initialisation))
         plan.table.initialise(trained: parameters, frozen: frozen, from: source)
       }
+      if let directory { try readParameters(from: directory, allowsNewHead: allowsNewHead) }
     }
     if let exchange { try exchange.broadcast(parameters) } else { try communicator.broadcast(parameters) }
     if !frozen.isEmpty { try communicator.broadcast(frozen) }
   }
 
   /// A model directory's parameters, trained and frozen.
-  package func readParameters(from directory: String) throws {
-    try ModelFile.readParameters(directory: directory, layout: plan.table.whole) { values(of: $0) }
+  ///
+  /// - Parameter allowsNewHead: whether a classifier that isn't there stays as it is in memory.
+  package func readParameters(from directory: String, allowsNewHead: Bool = false) throws {
+    try ModelFile.readParameters(directory: directory, layout: plan.table.whole, allowsNewHead: allowsNewHead) { values(of: $0) }
   }
 
   /// A tensor of the whole model.

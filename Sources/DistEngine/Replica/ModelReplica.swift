@@ -228,7 +228,7 @@ package final class ModelReplica {
   /// Parameter tensors of which a backward pass hands over no gradient, by name: none, or training them would be a pretence.
   package func tensorsWithoutGradient() -> [String] {
     microbatch.removeAll()
-    microbatch.append(unit: 0, ids: [0, 0])
+    if plan.configuration.labels == nil { microbatch.append(unit: 0, ids: [0, 0]) } else { microbatch.append(unit: 0, ids: [0], label: 0) }
     let coverage = GradientCoverage(tensors: plan.layout.count)
     model.lossesAndGradients(Pass(memory, microbatch), into: coverage)
     return coverage.missing(plan.layout, tiedTensor: model.tiedTensor(plan.table))
@@ -244,21 +244,35 @@ package final class ModelReplica {
   /// Loss over some records, weighted by target: sum in nats, and the number of targets that count.
   package func loss(of records: some Sequence<Int>, in dataset: TokenizedDataset) -> (sum: Double, targets: Int) {
     var result = (sum: 0.0, targets: 0)
-    let units = records.map { DrawnUnit(unit: $0, records: [$0]) }
-    for units in packed(units, in: dataset) {
-      let batch = fill(units, of: dataset)
-      model.losses(Pass(memory, batch))
-      result.sum += batch.losses.reduce(0, +)
-      result.targets += batch.countedTargetCount
+    forEachPass(over: records, in: dataset) { pass in
+      model.losses(pass)
+      result.sum += pass.batch.losses.reduce(0, +)
+      result.targets += pass.batch.countedTargetCount
     }
     return result
   }
 
+  /// Calls `body` with the logits of a classifier's labels for each record, `[C]`, in no order.
+  package func classify(_ records: some Sequence<Int>, in dataset: TokenizedDataset, _ body: (_ record: Int, _ logits: Vector) -> Void) {
+    forEachPass(over: records, in: dataset) { pass in
+      let logits = model.labelLogits(pass)
+      for (sequence, record) in pass.batch.records.enumerated() { body(record, logits.rows(sequence..<sequence + 1).elements) }
+    }
+  }
+
+  private func forEachPass(over records: some Sequence<Int>, in dataset: TokenizedDataset, _ body: (Pass) -> Void) {
+    for units in packed(records.map { DrawnUnit(unit: $0, records: [$0]) }, in: dataset) { body(Pass(memory, fill(units, of: dataset))) }
+  }
+
   /// The logits behind the last of `ids`, `[V]`, valid until the next pass.
-  package func logits(after ids: some RandomAccessCollection<Int32>) -> Vector {
+  ///
+  /// - Parameter first: position of the first of them. Where the plan keeps keys and values those before it were in the passes before, and
+  ///   are seen.
+  package func logits(after ids: some RandomAccessCollection<Int32>, first: Int = 0) -> Vector {
+    precondition(first == 0 || plan.declaration.policy.cachesKeys, "positions before \(first) are nowhere")
     microbatch.removeAll()
     // A record's last id is a target only; which one it is doesn't matter here.
-    microbatch.append(unit: 0, ids: Array(ids) + [0])
+    microbatch.append(unit: 0, ids: Array(ids) + [0], first: first)
     return model.lastLogits(Pass(memory, microbatch))
   }
 

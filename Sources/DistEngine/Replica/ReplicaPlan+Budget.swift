@@ -81,7 +81,7 @@ extension ReplicaPlan.Choices {
       return clipping == .flat ? [Self(keepsOnlyExample: true), Self()] : [Self()]
     }
     // Where several records' factors are known last, logits that come in chunks are computed twice, and so is the head's gradient.
-    return clipping == .flat || model.tiedEmbeddings ? [Self(logits: .whole), Self()] : [Self()]
+    return model.labels == nil && (clipping == .flat || model.tiedEmbeddings) ? [Self(logits: .whole), Self()] : [Self()]
   }
 }
 
@@ -89,7 +89,8 @@ extension Microbatch.Capacity {
   /// This one, one of half as many units and rows, and so on to a single unit.
   fileprivate var halvings: [Self] {
     guard units > 1 || rows > positions else { return [self] }
-    let half = Self(units: max(1, units / 2), rows: max(positions, rows / 2), positions: positions, unitRows: max(positions, min(unitRows, rows / 2)))
+    let half = Self(units: max(1, units / 2), rows: max(positions, rows / 2), positions: positions, unitRows: max(positions, min(unitRows, rows / 2)),
+      unitsAreRecords: unitsAreRecords)
     return [self] + half.halvings
   }
 }

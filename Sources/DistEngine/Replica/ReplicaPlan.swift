@@ -62,12 +62,14 @@ package struct ReplicaPlan {
   ///   - maxGradNorm: C, for the private modes.
   ///   - optimizer: nil where no update is made (`inspect`).
   ///   - computesGradients: false for a forward pass alone (`evaluate`, `generate`).
+  ///   - cachesKeys: in forward passes alone, whether a sequence may come a piece at a time (`generate`).
   ///   - shards: what of the model's state this rank holds; nil: all of it.
   package init(
     model: ModelConfiguration, mode: TrainingMode, clipping: Clipping = .flat, maxGradNorm: Double = 1,
     capacity: Microbatch.Capacity, recompute: Recomputation = .none, optimizer: OptimizerConfiguration?,
-    trainable: TrainableParameters = .all, hasLargeUnits: Bool = false, computesGradients: Bool = true, threads: Int = 1,
-    choices: Choices = Choices(), shards: ShardPlan? = nil
+    trainable: TrainableParameters = .all, hasLargeUnits: Bool = false, computesGradients: Bool = true,
+    cachesKeys: Bool = false, threads: Int = 1, choices: Choices = Choices(),
+    shards: ShardPlan? = nil
   ) {
     self.hasLargeUnits = hasLargeUnits
     self.threads = threads
@@ -109,7 +111,8 @@ package struct ReplicaPlan {
       shards.exchangesByLayer ? .whole : choices.logits ?? Self.logitStorage(model, capacity: capacity, bookKeeps: isGhost && !keeps)
     let policy = PassPolicy(
       retention: !computesGradients ? .inference : isFlatGhost && !keeps ? .weightedSum : .backward,
-      logits: logits, takesGhostNorms: isGhost, outerLayersWait: isFlatGhost, recompute: recompute, trainable: trainable, threads: threads)
+      logits: logits, takesGhostNorms: isGhost, outerLayersWait: isFlatGhost, recompute: recompute, trainable: trainable, threads: threads,
+      cachesKeys: cachesKeys)
     let (declaration, passes) = model.declare(capacity: capacity, policy: policy)
     self.declaration = declaration
     self.model = passes
@@ -127,7 +130,7 @@ package struct ReplicaPlan {
     }
     ghost = GhostGradients.Buffers(
       layout: layout, timeline: declaration.timeline, rows: isGhost ? capacity.rows : 0,
-      headGradientCount: isGhost && logits != .whole ? declaration.headShape.map { $0.inputs * $0.outputs } ?? 0 : 0, keeps: keeps,
+      headGradientCount: isGhost && logits != .whole ? declaration.headShapes.first.map { $0.inputs * $0.outputs } ?? 0 : 0, keeps: keeps,
       repeats: isFlatGhost && !keeps && recompute == .blocks, in: &plan)
     optimizerState = optimizer.map { Optimizer.Buffers($0, count: shards.updatedCount, in: &plan) }
     workspace = Self.workspace(
@@ -141,7 +144,7 @@ package struct ReplicaPlan {
   /// Floats of a strip: wide enough for matrix products to be efficient; any layer may need it, where its Gram matrices cancel.
   private static func stripCount(_ declaration: ModelDeclaration) -> Int {
     let shapes = declaration.blockShapes
-    let head = declaration.headShape?.inputs ?? 0
+    let head = declaration.headShapes.map(\.inputs).max() ?? 0
     return max(head, (shapes.map(\.inputs).max() ?? 0) * min(instantiationStrip, shapes.map(\.outputs).max() ?? 0))
   }
 
@@ -156,7 +159,7 @@ package struct ReplicaPlan {
   /// Layers of which the plan takes norms one way or the other.
   private var shapesWithNorms: [LinearShape] {
     guard mode == .ghost else { return [] }
-    return (choices.keepsOnlyExample ? [] : declaration.blockShapes) + (logitChunkRows == nil ? declaration.headShape.map { [$0] } ?? [] : [])
+    return (choices.keepsOnlyExample ? [] : declaration.blockShapes) + (logitChunkRows == nil ? declaration.headShapes : [])
   }
 
   /// Times the ways to the norms that this plan takes, on some memory that is freed.
@@ -189,6 +192,8 @@ package struct ReplicaPlan {
   private static func logitStorage(
     _ model: ModelConfiguration, capacity: Microbatch.Capacity, bookKeeps: Bool
   ) -> PassPolicy.LogitStorage {
+    // A classifier's are a few a sequence.
+    if model.labels != nil || model.isEncoder { return .whole }
     let chunk = min(logitChunk, capacity.rows)
     let rowsAtNoCost = bookKeeps ? chunk + model.width : chunk
     return capacity.rows <= rowsAtNoCost ? .whole : .chunks(rows: chunk)

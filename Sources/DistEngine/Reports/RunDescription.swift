@@ -22,6 +22,8 @@ struct RunDescription: Encodable {
   let promptField, labelField: String?
   let labels: [String]?
   let tokenizer: String
+  /// Of its file, in hexadecimal; nil: bytes.
+  let tokenizerSha256: String?
   let unit: String
   let maxRecordsPerUnit: Int?
   let trainable: TrainableParameters
@@ -90,13 +92,14 @@ struct RunDescription: Encodable {
     data = configuration.data
     evaluationData = configuration.evaluationData
     textField = configuration.textFields
-    (promptField, labelField, labels) = (configuration.promptField, configuration.labelField, configuration.labels)
+    (promptField, labelField, labels) = (configuration.promptField, configuration.labelField, setup.model.labels)
     trainingRecords = setup.training.count
     unit = configuration.unitDescription
     maxRecordsPerUnit = configuration.unitField == nil ? nil : configuration.maxRecordsPerUnit
     trainingUnits = setup.training.unitCount
     trainable = configuration.trainable
     tokenizer = setup.tokenizer.name
+    tokenizerSha256 = (setup.tokenizer as? FileTokenizer)?.digest
     evaluationRecords = setup.evaluation?.count ?? 0
     sequenceLength = setup.training.longestSequence
     datasetSize = setup.datasetSize

@@ -103,6 +103,9 @@ package final class RunDirectory {
     try write(statement, to: "privacy.json")
     try AtomicFile.makeDirectory(model)
     try write(statement, to: "model/privacy.json", isForRelease: true)
+    for file in (setup.tokenizer as? FileTokenizer)?.files ?? [] {
+      try AtomicFile.write(file.bytes, to: "\(model)/\(file.name)", permissions: 0o666)
+    }
     try ModelFile.write(directory: model, configuration: setup.model, layout: replica.plan.table.whole) {
       UnsafeBufferPointer(replica.values(of: $0))
     }

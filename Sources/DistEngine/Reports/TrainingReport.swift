@@ -12,6 +12,8 @@ public struct TrainingReport: Sendable, Encodable {
   public var lossLast: Double?
   /// Nats a target over the held-out records; nil without any.
   public var evalLoss: Double?
+  /// The part of the held-out records that a classifier labels right; nil of a language model, or without any.
+  public var evalAccuracy: Double?
   public var epsilon: ExtendedReal
   public var delta: Double?
   public var noiseMultiplier: Double
@@ -47,6 +49,7 @@ public struct TrainingReport: Sendable, Encodable {
     case lossFirst = "loss_first"
     case lossLast = "loss_last"
     case evalLoss = "eval_loss"
+    case evalAccuracy = "eval_accuracy"
     case noiseMultiplier = "noise_multiplier"
     case tokensPerSecond = "tokens_per_second"
     case stepSecondsMedian = "step_seconds_median"
@@ -58,7 +61,7 @@ public struct TrainingReport: Sendable, Encodable {
     case parametersL2 = "parameters_l2"
   }
 
-  /// All keys, null where there is no value.
+  /// All keys, null where there is no value; a classifier's alone where the model is one.
   public func encode(to encoder: any Encoder) throws {
     var values = encoder.container(keyedBy: CodingKeys.self)
     try values.encode(mode, forKey: .mode)
@@ -69,6 +72,7 @@ public struct TrainingReport: Sendable, Encodable {
     try values.encode(loss(lossFirst), forKey: .lossFirst)
     try values.encode(loss(lossLast), forKey: .lossLast)
     try values.encode(loss(evalLoss), forKey: .evalLoss)
+    try values.encodeIfPresent(evalAccuracy, forKey: .evalAccuracy)
     try values.encode(epsilon, forKey: .epsilon)
     try values.encode(delta, forKey: .delta)
     try values.encode(noiseMultiplier, forKey: .noiseMultiplier)
@@ -85,7 +89,7 @@ public struct TrainingReport: Sendable, Encodable {
     try values.encode(output, forKey: .output)
     try values.encode(isPrivate, forKey: .isPrivate)
     try values.encode(warnings, forKey: .warnings)
-    try values.encode(Self.notCovered, forKey: .notCovered)
+    try values.encode(Self.notCovered + (evalAccuracy == nil ? [] : ["eval_accuracy"]), forKey: .notCovered)
   }
 }
 
@@ -98,7 +102,8 @@ public protocol TrainingObserver {
   ///   - epsilon: spent so far, at the steps that are logged; nil without privacy.
   ///   - isLogged: one of some twenty, or of those that `--log-every` names.
   mutating func didFinish(_ step: StepReport, epsilon: Double?, isLogged: Bool)
-  mutating func didEvaluate(step: Int, loss: Double)
+  /// - Parameter accuracy: of a classifier.
+  mutating func didEvaluate(step: Int, loss: Double, accuracy: Double?)
   /// After the last step and what it left to be written.
   mutating func didEnd()
 }
@@ -128,7 +133,12 @@ public struct TrainingOverview: Sendable {
   public let plannedBytes: Int
   public let sharding: Sharding
   public let noise: NoisePlacement
+  /// Of a classifier; nil: a language model.
+  public let labels: [String]?
   /// Entropy of the held-out targets' unigram distribution in nats, for the built-in corpus: what a model that knows only how
   /// often each byte occurs can reach at best.
   public let unigramEntropy: Double?
+
+  /// What losses are nats of.
+  public var lossUnit: String { labels == nil ? "target" : "record" }
 }

@@ -30,7 +30,7 @@ struct LoadedRecords {
     let isFirst = environment?.world.rank ?? 0 == 0
     func load(_ sources: [RecordSource], _ files: [String], hashesRecords: Bool) throws -> (TokenizedDataset, RecordHashes?) {
       let loader = SequenceLoader(
-        tokenizer: tokenizer, format: configuration.labelField == nil ? SequenceFormat.language(tokenizer) : .classification,
+        tokenizer: tokenizer, format: model.labels == nil ? SequenceFormat.language(tokenizer) : .classification,
         longestSequence: configuration.sequenceLength ?? model.defaultSequence, fields: fields, ranks: ranks)
       var reading = ReadingProgress()
       let (dataset, hashes) = try loader.load(sources, hashesRecords: hashesRecords) { bytes, total in

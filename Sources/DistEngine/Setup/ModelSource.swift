@@ -9,26 +9,65 @@ package struct ModelSource: Sendable {
   /// What its user should know.
   package let notes: [String]
 
+  /// - Parameter kind: nil: the directory's own; bytes for a preset.
   /// - Throws: also where a directory's weights are not of its configuration's shape, where its ids are those of a tokenizer that isn't
   ///   read here, or where the tokenizer makes more ids than the model knows.
-  package static func resolve(_ name: String, tokenizer kind: TokenizerKind? = nil) throws -> ModelSource {
-    let tokenizer = (kind ?? .bytes).make()
-    func source(_ configuration: ModelConfiguration, directory: String?, notes: [String]) throws -> ModelSource {
-      guard tokenizer.vocabularySize <= configuration.vocabularySize else {
-        throw TrainingError.vocabularyTooSmall(tokenizer: tokenizer.vocabularySize, model: configuration.vocabularySize)
-      }
-      return ModelSource(configuration: configuration, directory: directory, tokenizer: tokenizer, notes: notes)
-    }
+  package static func resolve(_ name: String, tokenizer kind: TokenizerKind? = nil, task: ModelTask = .language) throws -> ModelSource {
     if let preset = ModelPreset(rawValue: name) {
+      let tokenizer = try (kind ?? .bytes).make()
       let note = "--model \(name) is the preset, with new parameters; the directory of that name is ./\(name)"
-      return try source(preset.configuration, directory: nil, notes: ModelPreset.isAlsoDirectory(name) ? [note] : [])
+      let (model, _) = try task.model(preset.configuration, name: name)
+      try check(tokenizer, fits: model)
+      return ModelSource(
+        configuration: model, directory: nil, tokenizer: try tokenizer.typed(for: model), notes: ModelPreset.isAlsoDirectory(name) ? [note] : [])
     }
     guard FileManager.default.fileExists(atPath: name) else { throw ModelConfigurationError.unknownPreset(name: name) }
     let description = try ModelFile.readConfiguration(directory: name)
-    if kind == nil, let file = ModelFile.tokenizerFile(directory: name) { throw TrainingError.foreignTokenizer(file: file) }
-    try ModelFile.checkShapes(directory: name, configuration: description.configuration)
+    let (model, taskNotes) = try task.model(description.configuration, name: name)
+    let tokenizer = try tokenizer(ofDirectory: name, model, kind)
+    try check(tokenizer, fits: model)
+    let headNotes = try ModelFile.checkShapes(directory: name, configuration: model, allowsNewHead: task.allowsNewHead)
     let ignored = description.ignoredSettings
     let note = "\(name)/config.json asks for dropout (\(ignored.joined(separator: ", "))), which is not applied; a model written here says 0"
-    return try source(description.configuration, directory: name, notes: ignored.isEmpty ? [] : [note])
+    return ModelSource(
+      configuration: model, directory: name, tokenizer: try tokenizer.typed(for: model),
+      notes: (ignored.isEmpty ? [] : [note]) + taskNotes + headNotes)
+  }
+
+  private static func check(_ tokenizer: any Tokenizer, fits configuration: ModelConfiguration) throws {
+    guard tokenizer.vocabularySize <= configuration.vocabularySize else {
+      throw TrainingError.vocabularyTooSmall(tokenizer: tokenizer.vocabularySize, model: configuration.vocabularySize)
+    }
+  }
+
+  /// Records stand between the ids that the model's configuration says; where it says none, between those that the tokenizer has for it.
+  private static func tokenizer(
+    ofDirectory directory: String, _ configuration: ModelConfiguration, _ kind: TokenizerKind?
+  ) throws -> any Tokenizer {
+    let file: FileTokenizer
+    switch kind {
+    case .bytes?: return ByteTokenizer()
+    case .file(let path)?: file = try TokenizerFile.read(path)
+    case nil:
+      switch ModelFile.tokenizerFile(directory: directory) {
+      case nil:
+        // What training on bytes writes.
+        guard configuration.eosTokenID == Int(ByteTokenizer().endOfText) else { throw TrainingError.noTokenizer(directory: directory) }
+        return ByteTokenizer()
+      case let own? where own.hasSuffix("/\(TokenizerFile.name)"): file = try TokenizerFile.read(own)
+      case let other?: throw TrainingError.foreignTokenizer(file: other)
+      }
+    }
+    guard let end = configuration.eosTokenID else { return file }
+    return file.framing(begin: configuration.bosTokenID.map(Int32.init), end: Int32(end))
+  }
+
+  /// The model as it is written once it is trained: a language model's texts begin and end with the ids that stand around the records,
+  /// whatever stood around those it knew.
+  package var trainedConfiguration: ModelConfiguration {
+    let (begin, end) = (tokenizer.beginOfText.map { Int($0) }, Int(tokenizer.endOfText))
+    let isKept = configuration.isEncoder && tokenizer is FileTokenizer
+    let isSaid = begin == configuration.bosTokenID && end == configuration.eosTokenID
+    return isKept || isSaid ? configuration : configuration.delimitingTexts(begin: begin, end: end)
   }
 }

@@ -114,9 +114,9 @@ package struct TrainingSetup {
       for evaluation in configuration.evaluationData where configuration.data.contains(where: { Self.isSameFile(evaluation, $0) }) {
         throw TrainingError.conflictingOptions("--eval-data \(evaluation) is a training file: records that training has seen measure nothing")
       }
-      source = try ModelSource.resolve(configuration.model, tokenizer: configuration.tokenizer)
-      // The records that the model learns begin and end with the tokenizer's id, whatever stood around those it knows.
-      self.configuration = source.configuration.delimitingTexts(by: Int(source.tokenizer.endOfText))
+      source = try ModelSource.resolve(
+        configuration.model, tokenizer: configuration.tokenizer, task: configuration.task(allowsNewHead: true))
+      self.configuration = source.trainedConfiguration
       guard self.configuration.parameterTable(trainable: configuration.trainable).trained.totalCount > 0 else {
         throw TrainingError.conflictingOptions("--trainable \(configuration.trainable.rawValue): the model has no such parameter, so nothing would be trained")
       }

@@ -59,8 +59,8 @@ struct AddedTokens: Sendable {
 
   /// Calls `body` with the tokens in a text and the stretches between them, until that returns false.
   ///
-  /// The first token from the left is taken, of those that begin at one place the longest. One that must be a single word and isn't is passed over
-  /// whole.
+  /// The first token from the left is taken, of those that begin at one place the longest. One that must be a single word and isn't is passed
+  /// over whole.
   /// - Parameter text: valid UTF-8.
   /// - Returns: false where `body` has.
   func split(_ text: UnsafeBufferPointer<UInt8>, _ body: (Piece) -> Bool) -> Bool {
@@ -80,8 +80,7 @@ struct AddedTokens: Sendable {
       position = matchEnd
       if token.isSingleWord, Self.hasWord(text, before: start, classes) || Self.hasWord(text, at: end, classes) { continue }
       if token.stripsLeft {
-        while start > rest, case let last = text.scalarStart(before: start), classes[text.scalar(at: last).value].contains(.space) { start = last }
-        start = max(start, rest)
+        start = max(rest, Self.spaceStart(text, before: start, from: rest, classes))
       }
       if token.stripsRight {
         let from = end
@@ -89,11 +88,22 @@ struct AddedTokens: Sendable {
         while end < text.count, case let (scalar, next) = text.scalar(at: end), classes[scalar].contains(.space) { end = next }
         space = from..<end
       }
+      // All of it is space that the token in front has taken.
+      guard start < end else { continue }
       if rest < start { guard body(.text(rest..<start)) else { return false } }
       guard body(.token(token.id)) else { return false }
       rest = end
     }
     return rest >= text.count || body(.text(rest..<text.count))
+  }
+
+  /// Where the space begins that ends at `end`, no further to the left than `bound`.
+  private static func spaceStart(
+    _ text: UnsafeBufferPointer<UInt8>, before end: Int, from bound: Int, _ classes: ScalarClasses
+  ) -> Int {
+    var start = end
+    while start > bound, case let last = text.scalarStart(before: start), classes[text.scalar(at: last).value].contains(.space) { start = last }
+    return start
   }
 
   private static func hasWord(_ text: UnsafeBufferPointer<UInt8>, before position: Int, _ classes: ScalarClasses) -> Bool {

@@ -1,5 +1,5 @@
 /// Byte-pair encoding (Sennrich et al. 2016) as `tokenizers`' model `BPE` does it, of words of bytes or of scalars.
-struct BytePairEncoding: Sendable {
+final class BytePairEncoding: Sendable {
   let tokens: TokenTable
   let merges: BytePairMerges
   /// What a character is that the vocabulary hasn't; nil: nothing.

@@ -45,7 +45,8 @@ struct BytePairMerges: Sendable {
   func result(ofRank rank: Int32) -> Int32 { results[Int(rank)] }
 }
 
-/// Merges the symbols of a word, the pair of the lowest rank first, of equal ones the leftmost: in time n·log n, by a heap over a linked list.
+/// Merges the symbols of a word, the pair of the lowest rank first, of equal ones the leftmost: in time n·log n, by a heap over a linked
+/// list.
 struct MergeQueue {
   /// Symbols by place; −1: merged into the one in front of it.
   private(set) var ids: [Int32] = []

@@ -1,4 +1,5 @@
-/// Bytes as they are: ids 0–255 are bytes, 256 is `<|endoftext|>`, which begins and ends records and stands around and between a classifier's texts.
+/// Bytes as they are: ids 0–255 are bytes, 256 is `<|endoftext|>`, which begins and ends records and stands around and between a
+/// classifier's texts.
 public struct ByteTokenizer: Tokenizer {
   public init() {}
 
@@ -15,16 +16,5 @@ public struct ByteTokenizer: Tokenizer {
 
   public func decode(_ ids: some Sequence<Int32>) -> [UInt8] {
     ids.compactMap { UInt8(exactly: $0) }
-  }
-}
-
-/// Tokenizers by their names on the command line.
-public enum TokenizerKind: String, CaseIterable, Sendable {
-  case bytes
-
-  public func make() -> any Tokenizer {
-    switch self {
-    case .bytes: ByteTokenizer()
-    }
   }
 }

@@ -1,11 +1,9 @@
-import Crypto
-
 /// A tokenizer out of a `tokenizer.json`, which gives the ids that Hugging Face's `tokenizers` gives.
 ///
-/// A text that isn't valid UTF-8 is read with U+FFFD in the place of what is none, as Python does with `errors="replace"`. Fixed padding or truncation that
-/// a file asks for is left aside.
+/// A text that isn't valid UTF-8 is read with U+FFFD in the place of what is none, as Python does with `errors="replace"`. Fixed padding or
+/// truncation that a file asks for is left aside.
 public struct FileTokenizer: Tokenizer {
-  enum Model: Sendable {
+  enum WordModel: Sendable {
     case bytePairs(BytePairEncoding)
     case wordPiece(WordPiece)
 
@@ -21,7 +19,7 @@ public struct FileTokenizer: Tokenizer {
   struct Parts: Sendable {
     var normalizers: [Normalizer] = []
     var preTokenizers: [PreTokenizer] = []
-    let model: Model
+    let model: WordModel
     var postProcessor = PostProcessor.none
     /// nil: tokens are put together with spaces between them.
     var decoders: [TokenDecoder]?
@@ -36,7 +34,11 @@ public struct FileTokenizer: Tokenizer {
   public private(set) var endOfText: Int32
   /// SHA-256 of the file, in hexadecimal.
   package let digest: String
+  /// The file as it was read, and those beside it that belong to it: what a model directory holds of its tokenizer.
+  package internal(set) var files: [(name: String, bytes: [UInt8])] = []
   private let parts: Parts
+  /// Whether token types are the post-processor's, or all 0.
+  private var givesTypes = true
   /// Found in the text itself, and in the normalised text.
   private let written, normalized: AddedTokens
   /// By id, where it differs from the vocabulary's.
@@ -68,6 +70,13 @@ public struct FileTokenizer: Tokenizer {
   package func framing(begin: Int32?, end: Int32) -> FileTokenizer {
     var other = self
     (other.beginOfText, other.endOfText) = (begin, end)
+    return other
+  }
+
+  /// The same tokenizer with token types of 0, for a model that has none.
+  package func withoutTypes() -> FileTokenizer {
+    var other = self
+    other.givesTypes = false
     return other
   }
 
@@ -141,6 +150,7 @@ public struct FileTokenizer: Tokenizer {
     let over = max(0, ids.count - start.ids - limit)
     ids.removeLast(over)
     types.removeLast(over)
+    if !givesTypes { for place in start.types..<types.count { types[place] = 0 } }
     return texts.first.count + texts.second.count - kept.first - kept.second
   }
 }

@@ -8,6 +8,12 @@ enum Normalizer: Sendable, Equatable {
   case prepend([UInt8])
   case strip(left: Bool, right: Bool)
 
+  /// How many times as long a replacement can make a text.
+  var growth: Double {
+    guard case .replace(let pattern, let content) = self else { return 1 }
+    return max(1, Double(content.count) / Double(pattern.count))
+  }
+
   /// - Parameter text: valid UTF-8, and so is the result.
   func apply(to text: [UInt8]) -> [UInt8] {
     switch self {
@@ -24,7 +30,7 @@ enum Normalizer: Sendable, Equatable {
       return NormalForms.all.normalise(text, isComposed: isComposed, isCompatible: isCompatible)
     case .lowercase: return Self.lowercased(text)
     case .stripAccents: return Self.filtered(text, without: .combining)
-    case .replace(let pattern, let content): return text.replacing(pattern: pattern, with: content)
+    case .replace(let pattern, let content): return text.substituting(pattern, with: content)
     case .prepend(let prefix): return text.isEmpty ? text : prefix + text
     case .strip(let left, let right): return Self.stripped(text, left: left, right: right)
     }
@@ -105,7 +111,7 @@ extension [UInt8] {
   /// The bytes with every `pattern`, from first to last and none within another, replaced.
   ///
   /// - Parameter pattern: not empty.
-  func replacing(pattern: [UInt8], with content: [UInt8]) -> [UInt8] {
+  func substituting(_ pattern: [UInt8], with content: [UInt8]) -> [UInt8] {
     guard let first = pattern.first, contains(first) else { return self }
     var result: [UInt8] = []
     result.reserveCapacity(count)

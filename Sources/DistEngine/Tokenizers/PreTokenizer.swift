@@ -131,7 +131,7 @@ extension [PreTokenizer] {
       if text[0] == 0x20 { return forEachWord(of: text, isFirst: isFirst, from: step + 1, body) }
       return ([0x20] + text).withUnsafeBufferPointer { forEachWord(of: $0, isFirst: isFirst, from: step + 1, body) }
     case .metaspace(let mark, let prefix):
-      var marked = [UInt8](text).replacing(pattern: [0x20], with: mark)
+      var marked = [UInt8](text).substituting([0x20], with: mark)
       let hasMark = marked.withUnsafeBufferPointer { $0.holds(mark, at: 0) }
       if !hasMark, prefix == .always || prefix == .first && isFirst { marked = mark + marked }
       return marked.withUnsafeBufferPointer { forEachWord(of: $0, isFirst: isFirst, from: step + 1, body) }

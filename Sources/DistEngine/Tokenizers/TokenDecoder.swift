@@ -10,6 +10,12 @@ enum TokenDecoder: Sendable, Equatable {
   case strip([UInt8], start: Int, stop: Int)
   case replace([UInt8], with: [UInt8])
 
+  /// How many times as long a replacement can make a text.
+  var growth: Double {
+    guard case .replace(let pattern, let content) = self else { return 1 }
+    return max(1, Double(content.count) / Double(pattern.count))
+  }
+
   func decode(_ tokens: [[UInt8]]) -> [[UInt8]] {
     switch self {
     case .byteLevel:
@@ -24,13 +30,13 @@ enum TokenDecoder: Sendable, Equatable {
         return cleansUp ? Self.cleanedUp(token) : token
       }
     case .metaspace(let mark, let hasPrefix):
-      return tokens.enumerated().map { place, token in token.replacing(pattern: mark, with: place == 0 && hasPrefix ? [] : [0x20]) }
+      return tokens.enumerated().map { place, token in token.substituting(mark, with: place == 0 && hasPrefix ? [] : [0x20]) }
     case .bytePairs(let suffix):
-      return tokens.enumerated().map { place, token in token.replacing(pattern: suffix, with: place == tokens.count - 1 ? [] : [0x20]) }
+      return tokens.enumerated().map { place, token in token.substituting(suffix, with: place == tokens.count - 1 ? [] : [0x20]) }
     case .byteFallback: return Self.bytesJoined(tokens)
     case .fuse: return [Array(tokens.joined())]
     case .strip(let content, let start, let stop): return tokens.map { Self.stripped($0, content, start: start, stop: stop) }
-    case .replace(let pattern, let content): return tokens.map { $0.replacing(pattern: pattern, with: content) }
+    case .replace(let pattern, let content): return tokens.map { $0.substituting(pattern, with: content) }
     }
   }
 
@@ -41,7 +47,7 @@ enum TokenDecoder: Sendable, Equatable {
   ].map { (Array($0.utf8), Array($1.utf8)) }
 
   private static func cleanedUp(_ token: [UInt8]) -> [UInt8] {
-    apart.reduce(token) { $0.replacing(pattern: $1.0, with: $1.1) }
+    apart.reduce(token) { $0.substituting($1.0, with: $1.1) }
   }
 
   /// `<0x61>` and the like in a row become the text of these bytes, or U+FFFD each where they are none.

@@ -37,7 +37,8 @@ final class WordCache {
     guard let start = word.baseAddress, word.count <= Self.longestWord else { return compute(&ids) }
     let count = word.count
     let key = (
-      WordHash.load(start, count), count > 8 ? WordHash.load(start + 8, count - 8) : 0, count > 16 ? WordHash.load(start + 16, count - 16) : 0
+      WordHash.load(start, count), count > 8 ? WordHash.load(start + 8, count - 8) : 0,
+      count > 16 ? WordHash.load(start + 16, count - 16) : 0
     )
     let hash = WordHash.mix(key.0 ^ seed, key.1 ^ 0x9E37_79B9_7F4A_7C15) ^ WordHash.mix(key.2 ^ UInt64(count), seed | 1)
     let set = Int(truncatingIfNeeded: hash ^ hash >> 32) & (Self.sets - 1)

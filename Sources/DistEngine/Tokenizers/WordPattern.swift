@@ -1,7 +1,7 @@
 /// The regular expressions by which byte-level tokenizers split a text into words, each written as a scanner.
 ///
-/// Every position of a text begins a match of each of them, so that words follow on each other without a gap. Alternatives count from first to last, as
-/// in the expressions; what is greedy gives back no more than the next part of its alternative needs.
+/// Every position of a text begins a match of each of them, so that words follow on each other without a gap. Alternatives count from first
+/// to last, as in the expressions; what is greedy gives back no more than the next part of its alternative needs.
 enum WordPattern: Sendable, Equatable {
   /// GPT-2's and RoBERTa's.
   case gpt2

@@ -1,6 +1,6 @@
-/// WordPiece as `tokenizers` does it: of what is left of a word the longest token, with a prefix where it doesn't begin the word; a word that
-/// can't be made of tokens, or is too long, is unknown as a whole.
-struct WordPiece: Sendable {
+/// WordPiece as `tokenizers` does it: of what is left of a word the longest token, with a prefix where it doesn't begin the word; a word
+/// that can't be made of tokens, or is too long, is unknown as a whole.
+final class WordPiece: Sendable {
   let tokens: TokenTable
   let unknown: Int32
   let prefix: [UInt8]

@@ -87,13 +87,18 @@ package struct FixedBatchRun {
 
 extension TokenizedDataset {
   /// Records of `length` targets each, all different: for measurements.
-  package static func synthetic(records: Int, length: Int) -> TokenizedDataset {
+  ///
+  /// - Parameter labels: how many a classifier has; nil: for a language model.
+  package static func synthetic(records: Int, length: Int, labels: Int? = nil) -> TokenizedDataset {
     let texts = (0..<records).map { record -> [UInt8] in
       (0..<length).map { place -> UInt8 in
         let letter: Int = (place * 7 + record * 13) % 90
         return UInt8(32 + letter)
       }
     }
-    return TokenizedDataset(RecordStore(texts), tokenizer: ByteTokenizer(), longestSequence: length)
+    guard let labels else { return TokenizedDataset(RecordStore(texts), tokenizer: ByteTokenizer(), longestSequence: length) }
+    return TokenizedDataset(
+      RecordStore(texts.map { $0[...] }, labels: texts.indices.map { Int32($0 % labels) }), tokenizer: ByteTokenizer(), format: .classification,
+      longestSequence: length)
   }
 }

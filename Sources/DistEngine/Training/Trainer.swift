@@ -16,6 +16,7 @@ public final class Trainer {
   private var stepSeconds: [Double] = []
   private var tokens = 0
   private var evaluationLoss: Double?
+  private var evaluationAccuracy: Double?
   private var nodePeakBytes: [Int] = []
   /// What the program held before it allocated what was planned.
   private let baselineBytes: Int
@@ -52,7 +53,7 @@ public final class Trainer {
     let exchange = self.exchange
     try replica.team.use {
       try replica.loadParameters(
-        from: setup.modelDirectory, key: key, communicator: communicator, exchange: exchange)
+        from: setup.modelDirectory, key: key, allowsNewHead: setup.model.labels != nil, communicator: communicator, exchange: exchange)
       // Whatever the mode and the sharding: a sum alone doesn't show what was never added to it.
       try communicator.agree("gradients") {
         let missing = replica.tensorsWithoutGradient()
@@ -203,9 +204,15 @@ public final class Trainer {
 
   private func evaluate(after step: Int) throws {
     guard let evaluation = setup.evaluation else { return }
-    let loss = try replica.meanLoss(over: evaluation, communicator: environment.world)
+    let loss: Double
+    if setup.model.labels == nil {
+      loss = try replica.meanLoss(over: evaluation, communicator: environment.world)
+    } else {
+      let result = try replica.classification(over: evaluation, communicator: environment.world)
+      (loss, evaluationAccuracy) = (result.loss, result.counts.accuracy)
+    }
     evaluationLoss = loss
-    observer?.didEvaluate(step: step, loss: loss)
+    observer?.didEvaluate(step: step, loss: loss, accuracy: evaluationAccuracy)
   }
 
   private func overview(warnings: [String]) throws -> TrainingOverview {
@@ -219,7 +226,7 @@ public final class Trainer {
       longestRecord: setup.training.longestSequence, steps: setup.steps, expectedBatchSize: setup.configuration.batchSize,
       privacy: setup.privacy, warnings: setup.notes + warnings + (crowded.map { [$0] } ?? []),
       plannedBytes: replica.plan.memory.byteCountOfRank, sharding: exchange.plan.sharding, noise: exchange.plan.noise,
-      unigramEntropy: setup.configuration.data == [Corpus.builtinName]
+      labels: setup.model.labels, unigramEntropy: setup.configuration.data == [Corpus.builtinName]
         ? setup.evaluation?.unigramEntropy : nil)
   }
 
@@ -253,7 +260,7 @@ public final class Trainer {
     let leaders = try communicator.allgather(environment.topology.isNodeLeader ? nodePeakBytes.max() ?? 0 : -1)
     return TrainingReport(
       mode: setup.configuration.mode, ranks: communicator.size, steps: stepsDone, lossFirst: mean(seen.prefix(tenth)),
-      lossLast: mean(seen.suffix(tenth)), evalLoss: evaluationLoss, epsilon: statement?.epsilon ?? ExtendedReal(value: .infinity), delta: setup.privacy?.delta,
+      lossLast: mean(seen.suffix(tenth)), evalLoss: evaluationLoss, evalAccuracy: evaluationAccuracy, epsilon: statement?.epsilon ?? ExtendedReal(value: .infinity), delta: setup.privacy?.delta,
       noiseMultiplier: setup.privacy?.noiseMultiplier ?? 0, tokens: tokens,
       tokensPerSecond: seconds > 0 ? Double(tokens) / seconds : 0,
       stepSecondsMedian: stepSeconds.isEmpty ? 0 : stepSeconds.sorted()[stepSeconds.count / 2],

@@ -13,6 +13,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
   case tsv
   case txt
   case phase
+  case tokenizer
 
   /// - Throws: ``Violation`` of what has to hold. A trap, a hang and memory are for the caller to notice.
   public func check(_ bytes: [UInt8]) throws(Violation) {
@@ -25,6 +26,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case .tsv: try RecordProperties.check(bytes, format: .tsv)
     case .txt: try RecordProperties.check(bytes, format: .text)
     case .phase: try checkPhase(bytes)
+    case .tokenizer: try TokenizerProperties.check(bytes)
     }
   }
 

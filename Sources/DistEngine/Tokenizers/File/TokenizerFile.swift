@@ -1,16 +1,34 @@
 import Crypto
+import Foundation
 
 /// Reads `tokenizer.json` as `tokenizers` writes it, versions before 1 too, which named no model.
 package enum TokenizerFile {
   /// The steps of a sequence, and sequences in it, are one list.
   static let mostSteps = 64
+  /// By which replacements may make a text longer: a space for a mark of three bytes takes 3.
+  private static let mostGrowth = 64.0
 
+  package static let name = "tokenizer.json"
+  /// What may lie beside it and is of no meaning here.
+  private static let companions = ["tokenizer_config.json", "special_tokens_map.json"]
+
+  /// - Parameter path: of the file, or of a directory that holds it.
   /// - Throws: ``TokenizerError`` for what isn't such a file and what isn't read here, ``FileError``.
   package static func read(_ path: String) throws -> FileTokenizer {
-    let bytes = try FileBytes.read(path)
-    return try parse(bytes, path: path)
+    var isDirectory: ObjCBool = false
+    let isThere = FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory)
+    let file = isThere && isDirectory.boolValue ? "\(path)/\(name)" : path
+    let bytes = try FileBytes.read(file)
+    var tokenizer = try parse(bytes, path: file)
+    tokenizer.files = [(name, bytes)]
+    let directory = URL(filePath: file).deletingLastPathComponent().path(percentEncoded: false)
+    for companion in companions where FileManager.default.fileExists(atPath: "\(directory)/\(companion)") {
+      tokenizer.files.append((companion, try FileBytes.read("\(directory)/\(companion)")))
+    }
+    return tokenizer
   }
 
+  /// - Parameter path: what refusals call it.
   package static func parse(_ bytes: [UInt8], path: String) throws(TokenizerError) -> FileTokenizer {
     let file: (value: JSONValue, members: [(key: String, value: JSONValue)])
     do { file = try JSONScanner.parse(file: bytes, listing: ["model", "vocab"]) } catch {
@@ -22,12 +40,17 @@ package enum TokenizerFile {
     let normalizers = try steps(of: fields.object("normalizer"), in: "normalizers", normalizer)
     let preTokenizers = try steps(of: fields.object("pre_tokenizer"), in: "pretokenizers", preTokenizer)
     let isByteLevel = try checkByteLevel(preTokenizers, fields)
+    try checkGrowth(normalizers.joined().map(\.growth), "normalizer", fields)
     try checkMetaspace(preTokenizers.flatMap(\.steps), normalizers, fields)
     let model = try model(fields.neededObject("model"), vocabulary: file.members, isByteLevel: isByteLevel)
     var parts = FileTokenizer.Parts(
       normalizers: normalizers.flatMap { $0 }, preTokenizers: preTokenizers.flatMap(\.steps), model: model)
     parts.postProcessor = try postProcessor(fields.object("post_processor"))
-    if let decoder = try fields.object("decoder") { parts.decoders = try steps(of: decoder, in: "decoders", self.decoder) }
+    if let decoder = try fields.object("decoder") {
+      let decoders = try steps(of: decoder, in: "decoders", self.decoder)
+      try checkGrowth(decoders.map(\.growth), "decoder", fields)
+      parts.decoders = decoders
+    }
     parts.addedTokens = try addedTokens(fields, model: model.tokens)
     try checkIDs(parts, fields)
     let digest = SHA256.hash(data: bytes).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
@@ -52,6 +75,11 @@ package enum TokenizerFile {
     return steps
   }
 
+  /// A text that is replaced with longer ones again and again would outgrow any memory.
+  private static func checkGrowth(_ steps: [Double], _ key: String, _ fields: TokenizerFields) throws(TokenizerError) {
+    guard steps.reduce(1, *) <= mostGrowth else { throw fields.inconsistent(key, "can make a text more than \(Int(mostGrowth)) times as long") }
+  }
+
   /// Byte-level words are made of bytes for what comes after: so nothing may.
   private static func checkByteLevel(_ steps: [PreTokenizerStep], _ fields: TokenizerFields) throws(TokenizerError) -> Bool {
     guard let place = steps.firstIndex(where: \.isByteLevel) else { return false }
@@ -74,7 +102,8 @@ package enum TokenizerFile {
     guard marksFirst == 0, keepsPlaces else {
       throw fields.inconsistent(
         "pre_tokenizer",
-        "has Metaspace with prepend_scheme \"first\" behind another step or a normalizer that can move the text's beginning, which is not supported")
+        "has Metaspace with prepend_scheme \"first\" behind another step or a normalizer that can move the text's beginning, which is not "
+          + "supported")
     }
   }
 
@@ -105,8 +134,8 @@ package enum TokenizerFile {
       }
       if known == nil { next += 1 }
       let token = AddedTokens.Token(
-        id: Int32(id), content: content, isSingleWord: try entry.neededBoolean("single_word"), stripsLeft: try entry.neededBoolean("lstrip"),
-        stripsRight: try entry.neededBoolean("rstrip"), isNormalized: try entry.neededBoolean("normalized"))
+        id: Int32(id), content: content, isSingleWord: try entry.neededBoolean("single_word"),
+        stripsLeft: try entry.neededBoolean("lstrip"), stripsRight: try entry.neededBoolean("rstrip"), isNormalized: try entry.neededBoolean("normalized"))
       _ = try entry.neededBoolean("special")
       if let place = places[content] {
         tokens[place] = token

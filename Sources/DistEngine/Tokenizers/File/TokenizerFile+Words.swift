@@ -2,7 +2,7 @@ extension TokenizerFile {
   /// - Parameter vocabulary: `model.vocab`'s members.
   static func model(
     _ fields: TokenizerFields, vocabulary: [(key: String, value: JSONValue)], isByteLevel: Bool
-  ) throws(TokenizerError) -> FileTokenizer.Model {
+  ) throws(TokenizerError) -> FileTokenizer.WordModel {
     // Files of before version 0.9 don't say it.
     let kind = try fields.string("type") ?? (fields.has("merges") ? "BPE" : fields.has("max_input_chars_per_word") ? "WordPiece" : nil)
     switch kind {
@@ -66,7 +66,8 @@ extension TokenizerFile {
       let field = "merges[\(index)]"
       guard let (first, second) = pair(entry) else {
         throw .wrongType(
-          path: fields.path, field: fields.name(field), value: "\(entry)", expected: "two tokens, in an array or with one space between them")
+          path: fields.path, field: fields.name(field), value: "\(entry)",
+          expected: "two tokens, in an array or with one space between them")
       }
       // A comment of merges.txt that was taken over.
       if case .string(let text) = entry, text.utf8.starts(with: "#version".utf8) { continue }
