@@ -22,12 +22,13 @@ let package = Package(
       providers: [.apt(["libopenmpi-dev"])]),
     .target(name: "CMPI", dependencies: ["CMPISystem"], path: "Sources/CMPI", exclude: ["System"]),
     .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .target(name: "CKernels"),
     .target(name: "PrivacyAccounting"),
     .target(
       name: "DistEngine",
       dependencies: [
-        "CMPI", "COpenBLAS", "CKernels", "PrivacyAccounting",
+        "CMPI", "COpenBLAS", "CKernels", "CZlib", "PrivacyAccounting",
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "CryptoExtras", package: "swift-crypto"),
       ],

@@ -8,8 +8,8 @@ struct PlanCommand: ParsableCommand {
     commandName: "plan",
     abstract: "What a training run would need and cost: memory, privacy, work. Starts nothing.",
     discussion: """
-      Takes the options of train and reads the same data. Memory is that of a rank's buffers: the program itself, MPI and the \
-      records come on top.
+      Takes the options of train and reads the same data. Memory is that of a rank's buffers; the records' ids, which are held \
+      once a node, the program itself and MPI come on top.
       """)
 
   @Option(help: "Ranks of the job.")
@@ -50,7 +50,7 @@ struct PlanText {
   var lines: [String] {
     let rows = [
       ("run", run), ("microbatch", microbatch), ("privacy", privacy), ("work", work), ("memory", memory),
-      ("budget", budget), ("disk", disk), ("head", head), ("norms", norms),
+      ("data", data), ("budget", budget), ("disk", disk), ("head", head), ("norms", norms),
     ]
     return rows.map { Self.column($0.0, 14) + $0.1 } + categories + largestBuffers + timings
   }
@@ -81,6 +81,10 @@ struct PlanText {
   private var memory: String {
     "\(Self.megabytes(plan.rankBytes)) a rank, \(Self.megabytes(plan.nodeBytes)) a node of \(Self.counted(plan.ranksPerNode, "rank")) "
       + "(\(Self.counted(plan.ranks, "rank")) in all), --shard \(plan.sharding.rawValue)"
+  }
+
+  private var data: String {
+    "\(Self.megabytes(plan.dataBytes)) a node: the records' ids, which its ranks share"
   }
 
   private var budget: String {

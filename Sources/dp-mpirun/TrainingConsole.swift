@@ -19,6 +19,8 @@ struct TrainingConsole: TrainingObserver {
       && ProgressBar.isWanted(in: ProcessInfo.processInfo.environment)
   }
 
+  mutating func didRead(_ progress: String) { say(progress) }
+
   mutating func didStart(_ overview: TrainingOverview) {
     let (nodes, threads) = (overview.hosts.count, overview.threads[0])
     say(

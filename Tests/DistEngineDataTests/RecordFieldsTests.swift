@@ -10,7 +10,7 @@ import Testing
   }
 
   private func refusal(_ name: String, _ text: String, _ fields: RecordFields) throws -> String {
-    let error = try #require(throws: DataError.self) { try read(name, text, fields) }
+    let error = try #require(throws: DataError.self) { _ = try read(name, text, fields) }
     #expect(!error.description.contains("\n"))
     return String(error.description.split(separator: "/").last ?? "")
   }
@@ -96,11 +96,11 @@ import Testing
     let two = try directory.file("2.csv", "who,note,talk\ny,c,d\nz,e,f\n")
     var fields = Self.completion
     fields.unit = "who"
-    let both = try Corpus(data: [one, two], fields: fields).training
+    let both = try Corpus(data: [one, two], fields: fields).training.records()
     #expect(both.map { string($0) } == ["b", "", "c", "e"] && both.indices.map { string(both.prompt(of: $0)) } == ["a", "", "d", "f"])
     #expect(both.unitNames?.units == [0, 1, 1, 2])
     let bad = try directory.file("3.csv", "note,talk,who\nx,y\n")
-    let error = try #require(throws: DataError.self) { try Corpus(data: [one, bad], fields: fields) }
+    let error = try #require(throws: DataError.self) { try Corpus(data: [one, bad], fields: fields).training.records() }
     #expect(error.description == "\(bad), line 2: 2 fields where the header has 3")
   }
 }

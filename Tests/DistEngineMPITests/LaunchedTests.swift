@@ -51,6 +51,25 @@ import Testing
     #expect(outcome.outputLines.count == Self.shardedSumChecks)
   }
 
+  /// Data sets that ranks make side by side are what one makes alone: 5 lists of files, 3 sizes of blocks, shared or not.
+  @Test(arguments: [1, 2, 3, 4]) func dataSetsAreThoseOfOneRank(ranks: Int) throws {
+    let directory = try TemporaryDirectory()
+    let text = { (record: Int) in String(repeating: "\(record) ", count: record * 7 % 23) }
+    let lines = { (range: Range<Int>) in
+      range.map { "{\"talk\":\"\(text($0))\",\"note\":\"\(text($0 + 3))\",\"who\":\($0 * $0 % 17)}\n" }.joined()
+    }
+    _ = try directory.file("a.jsonl", lines(0..<61))
+    _ = try directory.file("b.csv", "who,note,talk\n" + (0..<40).map { "\($0 % 5),\"\(text($0))\n\",\"\(text($0 + 1)),\"\"\"\n" }.joined())
+    let unpacked = try directory.file("c.jsonl", lines(50..<95))
+    let gzip = Process()
+    (gzip.executableURL, gzip.arguments) = (URL(filePath: "/usr/bin/env"), ["gzip", unpacked])
+    try gzip.run()
+    gzip.waitUntilExit()
+    let outcome = try check("data", directory.path, ranks: ranks)
+    #expect(outcome.status == 0, "\(outcome.standardError)")
+    #expect(outcome.outputLines.filter { !$0.hasPrefix("ok ") } == [] && outcome.outputLines.count == 30)
+  }
+
   /// More than 2^31 bytes in one call of ours. Needs 2.2 GB a rank, so it is asked for: DP_MPIRUN_LARGE_TESTS=1.
   @Test(.enabled(if: ProcessInfo.processInfo.environment["DP_MPIRUN_LARGE_TESTS"] != nil))
   func countsBeyond32Bits() throws {

@@ -28,6 +28,7 @@ exit(
     case "sharded-sums":
       let shift = arguments.contains("--shift") ? 1e-3 : 0
       return try ShardedSumChecks(environment: environment, shift: shift).run()
+    case "data": return try DataChecks(environment: environment, directory: arguments[1]).run()
     case "drifting-parameters", "statement-first", "charge-first": return try runTrainingFault(scenario, environment)
     case "fixed-batch": return try fixedBatch(environment)
     case "checkpoint-order": return try checkpointOrder(environment)

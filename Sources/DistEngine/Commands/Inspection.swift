@@ -82,10 +82,9 @@ extension Inspection {
     let source = try communicator.agree("model") {
       try ModelSource.resolve(configuration.model, tokenizer: configuration.tokenizer, task: configuration.task(allowsNewHead: true))
     }
-    let dataset = try communicator.agree("data") {
-      try TrainingSetup.load(configuration, model: source.configuration, tokenizer: source.tokenizer).0
-    }
-    try communicator.requireEqual(configuration, source.configuration, training: dataset, evaluation: nil)
+    try communicator.requireEqual(configuration, source.configuration)
+    let dataset = try LoadedRecords(configuration, model: source.configuration, tokenizer: source.tokenizer, environment: environment, progress: note).training
+    try communicator.requireEqual(training: dataset, evaluation: nil, node: environment.node)
     if communicator.rank == 0 { (source.notes + dataset.notes("inspected")).forEach(note) }
     let range = records ?? 0..<dataset.unitCount
     try communicator.agree("records") {

@@ -14,22 +14,26 @@ package struct ModelOnData {
   ) throws {
     let communicator = environment.world
     let threads = try ThreadCounts(configuration.performance, in: environment).own
-    let (replica, dataset, notes) = try communicator.agree("model and data") {
+    let source = try communicator.agree("model") {
       try configuration.validate()
       let source = try ModelSource.resolve(configuration.model, tokenizer: configuration.tokenizer, task: task)
       guard source.directory != nil else { throw TrainingError.noWeights(preset: configuration.model) }
-      let (training, heldOut) = try TrainingSetup.load(configuration, model: source.configuration, tokenizer: source.tokenizer)
-      let dataset = heldOut ?? training
+      return source
+    }
+    try communicator.requireEqual(configuration, source.configuration)
+    let loaded = try LoadedRecords(configuration, model: source.configuration, tokenizer: source.tokenizer, environment: environment, progress: note)
+    let dataset = loaded.evaluation ?? loaded.training
+    try communicator.requireEqual(training: dataset, evaluation: nil, node: environment.node)
+    let replica = try communicator.agree("memory") {
       let capacity = configuration.performance.capacity(
         mode: .standard, positions: dataset.longestSequence, typicalPositions: dataset.meanTargetCount,
         parameterCount: source.configuration.parameterCount)
       let plan = ReplicaPlan(
         model: source.configuration, mode: .standard, capacity: capacity, optimizer: nil, computesGradients: false, threads: threads)
       try plan.checkAddressSpace(threads: threads)
-      return (try ModelReplica(plan), dataset, source.notes + dataset.notes(verb))
+      return try ModelReplica(plan)
     }
-    try communicator.requireEqual(configuration, replica.plan.configuration, training: dataset, evaluation: nil)
-    if communicator.rank == 0 { notes.forEach(note) }
+    if communicator.rank == 0 { (source.notes + dataset.notes(verb)).forEach(note) }
     try replica.loadParameters(from: configuration.model, key: RandomKey(seed: 0), communicator: communicator)
     (self.replica, self.dataset) = (replica, dataset)
   }

@@ -12,6 +12,7 @@ extension RunPlan: Encodable {
     case microbatchRows = "microbatch_rows"
     case plannedMb = "planned_mb"
     case nodePlannedMb = "node_planned_mb"
+    case dataMb = "data_mb"
     case budgetMb = "budget_mb"
     case categoriesMb = "categories_mb"
     case largestBuffers = "largest_buffers"
@@ -49,6 +50,7 @@ extension RunPlan: Encodable {
     try values.encode(microbatchRows, forKey: .microbatchRows)
     try values.encode(megabytes(rankBytes), forKey: .plannedMb)
     try values.encode(megabytes(nodeBytes), forKey: .nodePlannedMb)
+    try values.encode(megabytes(dataBytes), forKey: .dataMb)
     try values.encode(budgetBytes.map(megabytes), forKey: .budgetMb)
     let categories = categories.map { ($0.category.rawValue, megabytes($0.byteCount)) }
     try values.encode(Dictionary(uniqueKeysWithValues: categories), forKey: .categoriesMb)
@@ -65,8 +67,8 @@ extension RunPlan: Encodable {
     try values.encode(accountant?.rawValue, forKey: .accountant)
     try values.encode(isPrivate, forKey: .isPrivate)
     let notCovered: [CodingKeys] = [
-      .trainingRecords, .trainingUnits, .takesUnitsInParts, .longestRecord, .microbatchExamples, .microbatchRows, .plannedMb, .nodePlannedMb, .categoriesMb, .largestBuffers,
-      .logitChunkRows, .keepsOnlyExample, .norms, .flopsPerStep,
+      .trainingRecords, .trainingUnits, .takesUnitsInParts, .longestRecord, .microbatchExamples, .microbatchRows, .plannedMb, .nodePlannedMb, .dataMb,
+      .categoriesMb, .largestBuffers, .logitChunkRows, .keepsOnlyExample, .norms, .flopsPerStep,
     ]
     try values.encode(notCovered.map(\.rawValue), forKey: .notCovered)
     try values.encode(flopsPerStep, forKey: .flopsPerStep)

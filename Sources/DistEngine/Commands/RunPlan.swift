@@ -35,6 +35,8 @@ public struct RunPlan: Sendable {
   public let rankBytes: Int
   /// Bytes that all ranks of a node have in common.
   public let sharedBytes: Int
+  /// Bytes of the records as ids, with where each begins, which a node's ranks share. They come on top of the buffers.
+  public let dataBytes: Int
   /// Bytes that the memory budget allows a rank for its own; nil where it sets no limit.
   public let budgetBytes: Int?
   public let categories: [CategorySize]
@@ -86,6 +88,7 @@ public struct RunPlan: Sendable {
     microbatchRows = plan.capacity.rows
     rankBytes = plan.memory.byteCountOfRank
     sharedBytes = plan.memory.byteCount(in: .node)
+    dataBytes = setup.training.byteCount + (setup.evaluation?.byteCount ?? 0)
     budgetBytes = plan.budgetBytes
     categories = plan.memory.bytesByCategoryAtPeak().map { category, byteCount in
       let shared = plan.memory.byteCount(in: .node, category: category)

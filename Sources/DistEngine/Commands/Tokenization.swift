@@ -15,8 +15,15 @@ public enum Tokenization {
       throw TrainingError.conflictingOptions(
         "--text-field \(names) is a pair, which special tokens put together: add --special-tokens")
     }
-    try lines(
-      of: Corpus(data: data, fields: RecordFields(texts: textFields)).training, by: kind.make(), addsSpecialTokens: addsSpecialTokens, write)
+    let tokenizer = try kind.make()
+    for source in try Corpus(data: data, fields: RecordFields(texts: textFields)).training {
+      var (blocks, isEmpty) = (try source.blocks(), true)
+      while let records = try blocks.next() {
+        isEmpty = isEmpty && records.isEmpty
+        lines(of: records, by: tokenizer, addsSpecialTokens: addsSpecialTokens, write)
+      }
+      if isEmpty { throw DataError.noRecords(path: source.name) }
+    }
   }
 
   private static func lines(

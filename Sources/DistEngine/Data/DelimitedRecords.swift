@@ -12,10 +12,19 @@ struct DelimitedRecords {
     self.path = path
   }
 
-  func parse(_ buffer: UnsafeMutableBufferPointer<UInt8>, from start: Int, into records: inout ParsedRecords) throws(DataError) {
-    var cursor = Cursor(buffer: buffer, position: start)
-    guard !cursor.isAtEnd else { return }
-    let columns = try columns(header(&cursor))
+  /// What the first row says, and where it ends; of a file without one nothing.
+  func header(_ bytes: inout [UInt8], from start: Int) throws(DataError) -> (columns: Columns?, end: Int, lines: Int) {
+    try bytes.withUnsafeMutableBufferPointer { (buffer) throws(DataError) in
+      var cursor = Cursor(buffer: buffer, position: start)
+      guard !cursor.isAtEnd else { return (nil, start, 0) }
+      let columns = try columns(header(&cursor))
+      return (columns, cursor.position, cursor.line - 1)
+    }
+  }
+
+  /// - Parameter buffer: rows behind the header, all of them whole.
+  func parse(_ buffer: UnsafeMutableBufferPointer<UInt8>, columns: Columns, into records: inout ParsedRecords) throws(DataError) {
+    var cursor = Cursor(buffer: buffer, position: 0)
     var row = Row(columns)
     while !cursor.isAtEnd {
       let line = cursor.line
@@ -34,7 +43,7 @@ struct DelimitedRecords {
   }
 
   /// Places of the columns that are asked for.
-  private struct Columns {
+  struct Columns: Sendable {
     let count: Int
     let slots: [Int]
     let label: Int?

@@ -1,12 +1,12 @@
 /// `.jsonl`: a line an object, of which some fields are the record's.
 enum JSONLineRecords {
   static func parse(
-    _ buffer: UnsafeMutableBufferPointer<UInt8>, from start: Int, path: String, into records: inout ParsedRecords
+    _ buffer: UnsafeMutableBufferPointer<UInt8>, path: String, into records: inout ParsedRecords
   ) throws(DataError) {
     let fields = records.fields
     let (slots, names) = (fields.slots, fields.all.map(\.name))
     var texts: [String] = []
-    var lines = LineCursor(buffer, from: start)
+    var lines = LineCursor(buffer)
     while let line = lines.next() {
       let source = UnsafeBufferPointer(rebasing: buffer[line])
       guard !source.allSatisfy({ $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") || $0 == UInt8(ascii: "\r") }) else {

@@ -11,9 +11,9 @@ struct LineCursor {
   /// Number of the line that `next` gave last, from 1.
   private(set) var line = 0
 
-  init(_ buffer: UnsafeMutableBufferPointer<UInt8>, from start: Int) {
+  init(_ buffer: UnsafeMutableBufferPointer<UInt8>) {
     self.buffer = buffer
-    position = start
+    position = 0
   }
 
   /// Where the next line is, or nil at the end.
@@ -31,8 +31,8 @@ struct LineCursor {
 
 /// `.txt`: a line a record.
 enum LineRecords {
-  static func parse(_ buffer: UnsafeMutableBufferPointer<UInt8>, from start: Int, into records: inout ParsedRecords) {
-    var lines = LineCursor(buffer, from: start)
+  static func parse(_ buffer: UnsafeMutableBufferPointer<UInt8>, into records: inout ParsedRecords) {
+    var lines = LineCursor(buffer)
     while let line = lines.next() { records.append(UnsafeBufferPointer(rebasing: buffer[line]), in: buffer) }
   }
 }

@@ -4,23 +4,33 @@ import Crypto
 ///
 /// Computed from the records without noise: not for release.
 package struct RecordHashes: Equatable, Sendable {
-  /// The first 64 bits of each record's SHA-256, ascending, equal ones once. Records without a byte are left out: they tell nobody from another.
+  /// The first 64 bits of the SHA-256 of each of the records' texts, prompts among them, ascending, equal ones once: who shares one of several texts
+  /// shares a record. Texts without a byte are left out: they tell nobody from another.
   private let values: [UInt64]
   /// The values as they are kept in a file, little-endian.
   package let bytes: [UInt8]
   /// SHA-256 of ``bytes``, in hexadecimal: equal for the same records in any order, whatever they are cut to later.
   package let fingerprint: String
 
-  package init(_ records: RecordStore) {
-    var hashes: [UInt64] = []
-    for record in records where !record.isEmpty {
-      let digest = record.withUnsafeBytes { SHA256.hash(data: $0) }
-      hashes.append(digest.prefix(8).reduce(0) { $0 << 8 | UInt64($1) })
-    }
-    hashes.sort()
+  package init(_ records: RecordStore) { self.init(Self.values(of: records)) }
+
+  /// - Parameter hashes: ``values(of:)`` of all records, in any order.
+  init(_ hashes: [UInt64]) {
     var values: [UInt64] = []
-    for hash in hashes where hash != values.last { values.append(hash) }
+    for hash in hashes.sorted() where hash != values.last { values.append(hash) }
     self.init(ascending: values)
+  }
+
+  /// One for each text that has a byte.
+  static func values(of records: RecordStore) -> [UInt64] {
+    var hashes: [UInt64] = []
+    for record in records.indices {
+      for text in records.texts(of: record) where !text.isEmpty {
+        let digest = text.withUnsafeBytes { SHA256.hash(data: $0) }
+        hashes.append(digest.prefix(8).reduce(0) { $0 << 8 | UInt64($1) })
+      }
+    }
+    return hashes
   }
 
   private init(ascending values: [UInt64]) {

@@ -8,6 +8,8 @@
 ///
 /// In `.csv` and `.tsv` a blank line is passed over, unless there is but one column: then it is a record without text.
 ///
+/// Behind each of these endings `.gz` may stand: then the file is unpacked as it is read.
+///
 /// Text is bytes: invalid UTF-8 in `.txt`, `.csv` and `.tsv` is kept as it is; JSON has to be UTF-8. A byte-order mark at
 /// the beginning of a file is left out; a file in UTF-16 or UTF-32 is refused (`.txt`: where such a mark says so).
 public enum RecordReader {
@@ -23,48 +25,44 @@ public enum RecordReader {
   /// - Parameter fields: the fields or columns that are read; `.txt` has none, and one text a record.
   /// - Throws: ``DataError`` that names the file and, for bad content, the line.
   public static func read(_ path: String, fields: RecordFields = RecordFields()) throws(DataError) -> RecordStore {
-    do { try FileBytes.checkReadable(path) } catch { throw .unreadable(error) }
-    let format = try format(of: path)
-    var bytes: [UInt8]
-    do { bytes = try FileBytes.read(path) } catch { throw .unreadable(error) }
-    let records = try parse(&bytes, format: format, fields: fields, path: path)
+    let file = try RecordFile(path, fields: fields)
+    let reader = try BlockReader(file)
+    var stores: [RecordStore] = []
+    while let block = try reader.next() { stores.append(try records(of: block, in: file)) }
+    let records = RecordStore(joining: stores)
     guard !records.isEmpty else { throw .noRecords(path: path) }
     return records
   }
 
-  static func format(of path: String) throws(DataError) -> Format {
-    let name = path.split(separator: "/").last ?? ""
-    guard let dot = name.lastIndex(of: "."), dot != name.startIndex else { throw .unknownFormat(path: path, ending: "") }
-    let ending = name[name.index(after: dot)...].lowercased()
-    guard let format = Format(rawValue: ending) else { throw .unknownFormat(path: path, ending: ending) }
-    return format
+  /// The records of a block, with faults by the file's lines.
+  static func records(of block: BlockReader.Block, in file: RecordFile) throws(DataError) -> RecordStore {
+    var bytes = block.bytes
+    do {
+      return try file.records(of: &bytes)
+    } catch { throw file.located(error, inBlockAt: block.place) }
   }
 
-  /// Parses in place: a record's texts are never longer than their source, so that they move to the front of the same memory.
+  /// The kind of a file, by its name's ending, before `.gz` where that is the last one.
+  static func format(of path: String) throws(DataError) -> (format: Format, isCompressed: Bool) {
+    let name = path.split(separator: "/").last ?? ""
+    let isCompressed = name.lowercased().hasSuffix(".gz")
+    let plain = isCompressed ? name.dropLast(3) : name
+    guard let dot = plain.lastIndex(of: "."), dot != plain.startIndex else { throw .unknownFormat(path: path, ending: "") }
+    let ending = plain[plain.index(after: dot)...].lowercased()
+    guard let format = Format(rawValue: ending) else { throw .unknownFormat(path: path, ending: ending) }
+    return (format, isCompressed)
+  }
+
+  /// The records of bytes that are in memory. A record's texts are never longer than their source, so that they move to the front of the same memory.
   package static func parse(
     _ bytes: inout [UInt8], format: Format, fields: RecordFields = RecordFields(), path: String
   ) throws(DataError) -> RecordStore {
-    if FileBytes.isLargeFilePointer(bytes) { throw .malformedFile(path: path, reason: FileBytes.largeFilePointerReason) }
-    if let encoding = format == .text ? TextEncoding(markOf: bytes) : TextEncoding(of: bytes) {
-      throw .malformedFile(path: path, reason: encoding.refusal)
-    }
-    if format == .text, let other = fields.all.dropFirst().first {
-      throw .malformedFile(path: path, reason: "a .txt has no fields, so \(other.option) can't name one: .jsonl, .csv and .tsv have")
-    }
-    let lines = bytes.count { $0 == UInt8(ascii: "\n") }
-    do { try MemoryRoom.check((lines + 2) * fields.slots.count * MemoryLayout<Int>.size, for: path) } catch { throw .unreadable(error) }
-    var records = ParsedRecords(fields, capacity: lines + 2)
-    try bytes.withUnsafeMutableBufferPointer { (buffer) throws(DataError) in
-      let start = buffer.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
-      switch format {
-      case .text: LineRecords.parse(buffer, from: start, into: &records)
-      case .jsonLines: try JSONLineRecords.parse(buffer, from: start, path: path, into: &records)
-      case .csv, .tsv: try DelimitedRecords(format: format, fields: fields, path: path).parse(buffer, from: start, into: &records)
-      }
-    }
-    bytes.removeLast(bytes.count - records.end)
-    return RecordStore(
-      bytes: bytes, offsets: records.offsets, shape: .init(fields), labels: records.labels, unitNames: records.unitNames)
+    var head = Array(bytes.prefix(RecordFile.mostHeaderBytes))
+    let file = try RecordFile(path, format: format, fields: fields, head: &head)
+    bytes.removeFirst(file.start)
+    do {
+      return try file.records(of: &bytes)
+    } catch { throw file.located(error, inBlockAt: 0) }
   }
 }
 
@@ -87,7 +85,7 @@ public enum DataError: UserError, Equatable {
     case .unknownFormat(let path, let ending):
       "\(path): "
         + (ending.isEmpty ? "no ending that tells the kind of data file" : "unknown kind of data file .\(ending)") + ": must be "
-        + RecordReader.Format.allCases.map { ".\($0.rawValue)" }.joined(separator: ", ")
+        + RecordReader.Format.allCases.map { ".\($0.rawValue)" }.joined(separator: ", ") + ", or one of these and .gz"
     case .noRecords(let path): "\(path): holds no records"
     case .malformedFile(let path, let reason): "\(path): \(reason)"
     case .malformedLine(let path, let line, let column, let reason):

@@ -78,22 +78,19 @@ public struct RecordStore: Sendable, RandomAccessCollection {
   }
 
   /// The records of several stores of one shape, one store's behind the other's.
-  init(joining stores: [RecordStore]) {
+  package init(joining stores: [RecordStore]) {
     guard let first = stores.first, stores.count > 1 else {
       self = stores.first ?? RecordStore([String]())
       return
     }
-    var names: UnitNames? = first.unitNames.map { _ in UnitNames() }
     var (bytes, offsets): ([UInt8], [Int]) = ([], [0])
     for store in stores {
       offsets.append(contentsOf: store.offsets.dropFirst().lazy.map { $0 + bytes.count })
       bytes.append(contentsOf: store.bytes)
-      if let own = store.unitNames {
-        for unit in own.units { names?.append(own.names[unit]) }
-      }
     }
     self.init(
-      bytes: bytes, offsets: offsets, shape: first.shape, labels: first.labels.map { _ in stores.flatMap { $0.labels ?? [] } }, unitNames: names)
+      bytes: bytes, offsets: offsets, shape: first.shape, labels: first.labels.map { _ in stores.flatMap { $0.labels ?? [] } },
+      unitNames: first.unitNames.map { _ in UnitNames(joining: stores.compactMap(\.unitNames)) })
   }
 
   /// What names a record's unit for the hold-out: the unit's name, or the record itself.

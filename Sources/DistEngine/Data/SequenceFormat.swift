@@ -38,13 +38,13 @@ package struct SequenceStatistics: Sendable, Hashable, BitwiseCopyable {
 }
 
 /// Makes sequences of records, one after the other.
-package struct SequenceDraft<Source: Tokenizer> {
+struct SequenceDraft<Source: Tokenizer> {
   private let tokenizer: Source
   private let format: SequenceFormat
   /// T.
   private let longestSequence: Int
-  private(set) var ids = GrowingIDs()
-  private(set) var types = GrowingIDs()
+  let ids = GrowingIDs()
+  let types = GrowingIDs()
   /// Ids of each sequence.
   private(set) var lengths: [Int32] = []
   private(set) var labels: [Int32] = []
@@ -112,15 +112,22 @@ package struct SequenceDraft<Source: Tokenizer> {
     return cut
   }
 
-  // MARK: Moving to where they stay
-
-  /// Moves the ids of the next sequences, and their types, to where they stay: what is moved is given back.
-  mutating func moveIDs(_ range: Range<Int>, to memory: SequenceMemory) {
-    ids.move(range.count, to: memory.ids.baseAddress! + range.lowerBound)
-    if memory.layout.hasTypes { types.move(range.count, to: memory.types.baseAddress! + range.lowerBound) }
-  }
-
-  func layout(records: Int, ids: Int) -> SequenceLayout {
-    SequenceLayout(records: records, ids: ids, hasTypes: hasTypes, hasLabels: !labels.isEmpty, hasLossStarts: !lossStarts.isEmpty)
+  /// Moves everything to where it stays, block by block, and gives back what is moved.
+  ///
+  /// - Parameter blocks: whose sequences these are, in their order.
+  func move(to memory: SequenceMemory, _ blocks: [BlockPlaces.Block]) {
+    var first = 0
+    for block in blocks {
+      ids.move(block.ids.count, to: memory.ids.baseAddress! + block.ids.lowerBound)
+      if memory.layout.hasTypes { types.move(block.ids.count, to: memory.types.baseAddress! + block.ids.lowerBound) }
+      var end = block.ids.lowerBound
+      for (own, record) in zip(first..., block.records) {
+        end += Int(lengths[own])
+        memory.offsets[record + 1] = end
+        if memory.layout.hasLabels { memory.labels[record] = labels[own] }
+        if memory.layout.hasLossStarts { memory.lossStarts[record] = lossStarts[own] }
+      }
+      first += block.records.count
+    }
   }
 }

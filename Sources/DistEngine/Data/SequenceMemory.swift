@@ -34,7 +34,7 @@ package final class SequenceMemory: @unchecked Sendable {
   let offsets: UnsafeMutableBufferPointer<Int>
   let ids, types, labels, lossStarts: UnsafeMutableBufferPointer<Int32>
   /// nil where the memory is this process's own.
-  private let owner: AnyObject?
+  let owner: AnyObject?
 
   /// Memory of this process, zero. A page is taken when it is first written.
   convenience init(_ layout: SequenceLayout) {
@@ -99,8 +99,9 @@ enum PageMemory {
   static func release(_ bytes: UnsafeMutableRawBufferPointer) { munmap(bytes.baseAddress, max(bytes.count, 1)) }
 }
 
-/// Ids of which nobody knows yet how many there will be: in pieces, each given back as soon as its ids have moved to where they stay.
-struct GrowingIDs {
+/// Ids of which nobody knows yet how many there will be: in pieces, each given back as soon as its ids have moved to where they stay. One list, whoever
+/// refers to it: a copy would keep the pieces.
+final class GrowingIDs {
   /// Ids of a piece.
   private static let pieceCount = 1 << 20
 
@@ -117,7 +118,7 @@ struct GrowingIDs {
 
   var count: Int { end - start }
 
-  mutating func append(_ ids: [Int32]) {
+  func append(_ ids: [Int32]) {
     var rest = ids[...]
     while !rest.isEmpty {
       let (piece, place) = end.quotientAndRemainder(dividingBy: Self.pieceCount)
@@ -130,7 +131,7 @@ struct GrowingIDs {
   }
 
   /// Moves the first `count` ids.
-  mutating func move(_ count: Int, to destination: UnsafeMutablePointer<Int32>) {
+  func move(_ count: Int, to destination: UnsafeMutablePointer<Int32>) {
     precondition(count <= self.count, "\(count) ids of \(self.count)")
     var moved = 0
     while moved < count {

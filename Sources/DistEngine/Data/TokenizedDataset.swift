@@ -22,15 +22,11 @@ public struct TokenizedDataset: Sendable {
     let format = format ?? .language(tokenizer)
     var draft = SequenceDraft(tokenizer: tokenizer, format: format, longestSequence: longestSequence)
     draft.append(records)
-    let memory = SequenceMemory(draft.layout(records: records.count, ids: draft.ids.count))
-    var end = 0
-    for (record, length) in draft.lengths.enumerated() {
-      end += Int(length)
-      memory.offsets[record + 1] = end
-    }
-    _ = memory.labels.update(fromContentsOf: draft.labels)
-    _ = memory.lossStarts.update(fromContentsOf: draft.lossStarts)
-    draft.moveIDs(0..<end, to: memory)
+    let memory = SequenceMemory(
+      SequenceLayout(
+        records: records.count, ids: draft.ids.count, hasTypes: draft.hasTypes, hasLabels: records.labels != nil, hasLossStarts: records.hasPrompts))
+    draft.move(
+      to: memory, [BlockPlaces.Block(rank: 0, records: 0..<draft.lengths.count, ids: 0..<draft.ids.count, indexOfRank: 0)])
     self.init(
       memory, format: format, statistics: draft.statistics,
       units: records.unitNames.map(UnitIndex.init) ?? UnitIndex(recordCount: records.count))

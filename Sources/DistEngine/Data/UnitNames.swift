@@ -9,6 +9,13 @@ package struct UnitNames: Sendable {
 
   package init() {}
 
+  /// Those of several lists of records, one list behind the other.
+  init(joining lists: [UnitNames]) {
+    for list in lists {
+      for unit in list.units { append(list.names[unit]) }
+    }
+  }
+
   /// The next record's unit.
   package mutating func append(_ name: [UInt8]) {
     if let place = places[name] {

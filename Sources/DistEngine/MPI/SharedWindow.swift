@@ -13,8 +13,11 @@ package final class SharedWindow {
   /// Collective. The memory is zero when made, and its pages are this rank's from the start: a file system for shared memory that is too
   /// small shows now, and not in the middle of a step.
   ///
-  /// - Parameter byteCount: of this rank's own part, 0 or more; it may differ between ranks.
-  package init(byteCount: Int, communicator: Communicator) throws {
+  /// - Parameters:
+  ///   - byteCount: of this rank's own part, 0 or more; it may differ between ranks.
+  ///   - touchesPages: false: pages are taken as they are written, for what comes from memory that is given back at the same time. Whoever asks for it
+  ///     makes sure that there is room.
+  package init(byteCount: Int, touchesPages: Bool = true, communicator: Communicator) throws {
     precondition(byteCount >= 0, "a window of \(byteCount) bytes")
     self.communicator = communicator
     var handle = CMPI_Win(raw: 0)
@@ -32,7 +35,7 @@ package final class SharedWindow {
       return UnsafeMutableRawBufferPointer(start: asked == 0 ? nil : base, count: asked)
     }
     for part in parts { CoreDumps.leaveOut(UnsafeRawBufferPointer(part)) }
-    if byteCount > 0 { parts[communicator.rank].initializeMemory(as: UInt8.self, repeating: 0) }
+    if byteCount > 0 && touchesPages { parts[communicator.rank].initializeMemory(as: UInt8.self, repeating: 0) }
     try fence()
   }
 

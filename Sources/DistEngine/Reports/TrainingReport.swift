@@ -116,6 +116,8 @@ extension TrainingReport {
 
 /// What a person or a file is told while a run goes on. Called on rank 0 alone.
 public protocol TrainingObserver {
+  /// Before anything is decided: how far the reading of large data is, in a line.
+  mutating func didRead(_ progress: String)
   mutating func didStart(_ overview: TrainingOverview)
   /// - Parameters:
   ///   - epsilon: spent so far, at the steps that are logged; nil without privacy.
@@ -127,6 +129,10 @@ public protocol TrainingObserver {
   mutating func didCheckpoint(stepsDone: Int, seconds: Double)
   /// After the last step and what it left to be written.
   mutating func didEnd()
+}
+
+extension TrainingObserver {
+  public mutating func didRead(_ progress: String) {}
 }
 
 /// A run as it was decided, before its first step.

@@ -9,14 +9,20 @@ extension Communicator {
     throw try agreed(TrainingError.ranksDisagree(what: what, rank: other))
   }
 
-  /// The data, the model's shape and the options of a command that runs on all ranks.
-  func requireEqual(
-    _ configuration: TrainingConfiguration, _ model: ModelConfiguration, training: TokenizedDataset,
-    evaluation: TokenizedDataset?
-  ) throws {
+  /// The model's shape and the options of a command that runs on all ranks.
+  func requireEqual(_ configuration: TrainingConfiguration, _ model: ModelConfiguration) throws {
     try requireEqual("options", Array("\(configuration)".utf8))
     try requireEqual("model configuration", Array("\(model)".utf8))
-    try requireEqual("--data", training.digest)
-    try requireEqual("evaluation data", evaluation?.digest ?? [])
+  }
+
+  /// The data: what the ranks of each node made together.
+  ///
+  /// - Returns: the training data's digest.
+  @discardableResult
+  func requireEqual(training: TokenizedDataset, evaluation: TokenizedDataset?, node: Communicator) throws -> [UInt8] {
+    let digest = try training.digest(by: node)
+    try requireEqual("--data", digest)
+    try requireEqual("evaluation data", evaluation?.digest(by: node) ?? [])
+    return digest
   }
 }

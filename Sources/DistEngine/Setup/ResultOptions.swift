@@ -11,8 +11,9 @@ struct ResultOptions {
   private static let steps = "--steps"
   private let isLengthFree: Bool
 
+  /// - Parameter recordsDigest: of the training records' ids, labels and units, in order.
   init(
-    _ configuration: TrainingConfiguration, model: ModelConfiguration, training: TokenizedDataset, provenance: Provenance, datasetSize: Int, steps: Int
+    _ configuration: TrainingConfiguration, model: ModelConfiguration, recordsDigest: [UInt8], provenance: Provenance, datasetSize: Int, steps: Int
   ) {
     // With a budget σ was made for so many steps; a schedule that ends has had its length in every rate.
     isLengthFree = configuration.schedule == .constant && !configuration.hasBudget
@@ -22,7 +23,7 @@ struct ResultOptions {
     values["--model"] = start.map { "the model of SHA-256 \($0)" } ?? configuration.model
     values["the model's configuration"] = Self.digest(Array("\(model)".utf8))
     values["--data"] = provenance.ownFingerprint.map { "records of fingerprint \($0.prefix(16))" } ?? "unknown"
-    values["the records' ids and units (--data, --tokenizer, --seq-len, --unit)"] = Self.digest(training.digest)
+    values["the records' ids and units (--data, --tokenizer, --seq-len, --unit)"] = Self.digest(recordsDigest)
     values["--trainable"] = configuration.trainable.rawValue
     values["--max-records-per-unit"] = "\(configuration.maxRecordsPerUnit)"
     values["--dataset-size"] = "\(datasetSize)"

@@ -55,19 +55,23 @@ package struct TrainingSetup {
 
   /// Reads and decides; collective. Every refusal is one that all ranks share.
   ///
-  /// - Parameter resumption: of a run that goes on.
-  package init(_ configuration: TrainingConfiguration, environment: MPIEnvironment) throws {
-    try self.init(configuration, environment: environment, resumption: nil)
+  /// - Parameters:
+  ///   - resumption: of a run that goes on.
+  ///   - progress: told, on rank 0, how far the reading of large data is.
+  package init(_ configuration: TrainingConfiguration, environment: MPIEnvironment, progress: (String) -> Void = { _ in }) throws {
+    try self.init(configuration, environment: environment, resumption: nil, progress: progress)
   }
 
-  init(_ configuration: TrainingConfiguration, environment: MPIEnvironment, resumption: Resumption?) throws {
+  init(
+    _ configuration: TrainingConfiguration, environment: MPIEnvironment, resumption: Resumption?, progress: (String) -> Void
+  ) throws {
     let communicator = environment.world
     let isFirst = communicator.rank == 0
-    let sources = try communicator.agree("configuration, model and data") {
-      try Sources(configuration, hashesRecords: isFirst)
-    }
-    try communicator.requireEqual(
-      configuration, sources.model, training: sources.training, evaluation: sources.evaluation)
+    let model = try communicator.agree("configuration and model") { try ModelToTrain(configuration) }
+    try communicator.requireEqual(configuration, model.configuration)
+    let hashesRecords = environment.topology.nodeIndex == 0
+    let sources = try Sources(configuration, model, hashesRecords: hashesRecords, environment: environment, progress: progress)
+    let digest = try communicator.requireEqual(training: sources.training, evaluation: sources.evaluation, node: environment.node)
     // One rank reads: statement, fingerprint and weights must be of one moment.
     let found = try communicator.agree("start model") {
       isFirst
@@ -77,7 +81,7 @@ package struct TrainingSetup {
     let provenance = found ?? told
     let length = try communicator.agree("length of the run") { try Length(configuration, units: sources.training.unitCount) }
     let options = ResultOptions(
-      configuration, model: sources.model, training: sources.training, provenance: provenance, datasetSize: length.datasetSize, steps: length.steps)
+      configuration, model: sources.model, recordsDigest: digest, provenance: provenance, datasetSize: length.datasetSize, steps: length.steps)
     try communicator.agree("options of the run that goes on") {
       if isFirst, let resumption { try options.requireEqual(resumption.manifest.options) }
     }
@@ -100,14 +104,15 @@ package struct TrainingSetup {
   ///   - topology: of the job, as the rank sees it whose plan is wanted.
   ///   - ranksPerNode: on the fullest node.
   package init(alone configuration: TrainingConfiguration, topology: NodeTopology, ranksPerNode: Int) throws {
-    let sources = try Sources(configuration, hashesRecords: true)
+    let sources = try Sources(configuration, try ModelToTrain(configuration), hashesRecords: true, environment: nil)
     let provenance = try Provenance(configuration, sources.modelDirectory, sources.records, hashesWeights: false)
     let length = try Length(configuration, units: sources.training.unitCount)
     let threads = ThreadCounts(configuration.performance, ranksPerNode: ranksPerNode)
     let plan = try Self.plan(configuration, sources, topology: topology, threads: threads, limits: [])
     let noise = try Self.noise(configuration, length, spent: provenance.spent(configuration), resumption: nil)
     let options = ResultOptions(
-      configuration, model: sources.model, training: sources.training, provenance: provenance, datasetSize: length.datasetSize, steps: length.steps)
+      configuration, model: sources.model, recordsDigest: try sources.training.digest(), provenance: provenance, datasetSize: length.datasetSize,
+      steps: length.steps)
     self.init(configuration, sources, provenance, length, plan, threads, noise, options, nil)
   }
 
@@ -133,6 +138,32 @@ package struct TrainingSetup {
         configuration, datasetSize: length.datasetSize, noiseMultiplier: noise.multiplier, spent: provenance.spent(configuration)) : nil
   }
 
+  /// The model that is trained, and the tokenizer that makes its ids.
+  private struct ModelToTrain {
+    let configuration: ModelConfiguration
+    let source: ModelSource
+
+    init(_ configuration: TrainingConfiguration) throws {
+      try configuration.validate()
+      for evaluation in configuration.evaluationData where configuration.data.contains(where: { Self.isSameFile(evaluation, $0) }) {
+        throw TrainingError.conflictingOptions("--eval-data \(evaluation) is a training file: records that training has seen measure nothing")
+      }
+      source = try ModelSource.resolve(
+        configuration.model, tokenizer: configuration.tokenizer, task: configuration.task(allowsNewHead: true))
+      self.configuration = source.trainedConfiguration
+      guard self.configuration.parameterTable(trainable: configuration.trainable).trained.totalCount > 0 else {
+        throw TrainingError.conflictingOptions("--trainable \(configuration.trainable.rawValue): the model has no such parameter, so nothing would be trained")
+      }
+    }
+
+    /// By device and inode: links are seen through.
+    private static func isSameFile(_ one: String, _ other: String) -> Bool {
+      var (first, second) = (stat(), stat())
+      guard stat(one, &first) == 0, stat(other, &second) == 0 else { return false }
+      return first.st_dev == second.st_dev && first.st_ino == second.st_ino
+    }
+  }
+
   /// What is read: the same on every rank, or the run is refused.
   struct Sources {
     let model: ModelConfiguration
@@ -144,33 +175,18 @@ package struct TrainingSetup {
     /// Of the training records, whole and as they were read; nil where nobody asks.
     let records: RecordHashes?
 
-    init(_ configuration: TrainingConfiguration, hashesRecords: Bool) throws {
-      try configuration.validate()
-      for evaluation in configuration.evaluationData where configuration.data.contains(where: { Self.isSameFile(evaluation, $0) }) {
-        throw TrainingError.conflictingOptions("--eval-data \(evaluation) is a training file: records that training has seen measure nothing")
-      }
-      let source = try ModelSource.resolve(
-        configuration.model, tokenizer: configuration.tokenizer, task: configuration.task(allowsNewHead: true))
-      model = source.trainedConfiguration
-      tokenizer = source.tokenizer
-      guard model.parameterTable(trainable: configuration.trainable).trained.totalCount > 0 else {
-        throw TrainingError.conflictingOptions("--trainable \(configuration.trainable.rawValue): the model has no such parameter, so nothing would be trained")
-      }
-      modelDirectory = source.directory
+    /// - Parameter environment: nil: this process alone.
+    init(
+      _ configuration: TrainingConfiguration, _ model: ModelToTrain, hashesRecords: Bool, environment: MPIEnvironment?,
+      progress: (String) -> Void = { _ in }
+    ) throws {
+      self.model = model.configuration
+      (tokenizer, modelDirectory) = (model.source.tokenizer, model.source.directory)
       let isAsked = hashesRecords && (configuration.output != nil || modelDirectory != nil)
-      var hashes: RecordHashes?
-      (training, evaluation) = try TrainingSetup.load(configuration, model: model, tokenizer: tokenizer) { records in
-        if isAsked { hashes = RecordHashes(records) }
-      }
-      records = hashes
-      notes = source.notes + training.notes("training") + (evaluation?.notes("held-out") ?? [])
-    }
-
-    /// By device and inode: links are seen through.
-    private static func isSameFile(_ one: String, _ other: String) -> Bool {
-      var (first, second) = (stat(), stat())
-      guard stat(one, &first) == 0, stat(other, &second) == 0 else { return false }
-      return first.st_dev == second.st_dev && first.st_ino == second.st_ino
+      let loaded = try LoadedRecords(
+        configuration, model: model.configuration, tokenizer: tokenizer, hashesRecords: isAsked, environment: environment, progress: progress)
+      (training, evaluation, records) = (loaded.training, loaded.evaluation, loaded.hashes)
+      notes = model.source.notes + training.notes("training") + (evaluation?.notes("held-out") ?? [])
     }
   }
 
@@ -201,33 +217,6 @@ package struct TrainingSetup {
   private struct Noise: BitwiseCopyable {
     let multiplier: Double
     let allowedSteps: Int
-  }
-
-  /// Training records, and the held-out ones if there are any.
-  ///
-  /// - Parameter look: sees the training records before they are cut and made ids.
-  static func load(
-    _ configuration: TrainingConfiguration, model: ModelConfiguration, tokenizer: some Tokenizer, look: (RecordStore) -> Void = { _ in }
-  ) throws -> (TokenizedDataset, TokenizedDataset?) {
-    if let length = configuration.sequenceLength, length > model.positions {
-      throw TrainingError.sequenceLongerThanModel(length: length, positions: model.positions)
-    }
-    if let length = configuration.sequenceLength, let window = model.slidingWindow, length > window {
-      throw TrainingError.sequenceLongerThanWindow(length: length, window: window)
-    }
-    let corpus = try Corpus(data: configuration.data, evaluation: configuration.evaluationData, fields: configuration.recordFields(modelLabels: model.labels))
-    look(corpus.training)
-    let longest = configuration.sequenceLength ?? model.defaultSequence
-    let format = model.labels == nil ? SequenceFormat.language(tokenizer) : .classification
-    func sequences(_ records: RecordStore, _ files: [String]) throws -> TokenizedDataset {
-      let dataset = TokenizedDataset(records, tokenizer: tokenizer, format: format, longestSequence: longest)
-      guard dataset.isEmpty || dataset.countedTargetCount > 0 else { throw TrainingError.nothingCounts(data: files.joined(separator: ", ")) }
-      return dataset
-    }
-    return (
-      try sequences(corpus.training, configuration.data),
-      try corpus.heldOut.map { try sequences($0, configuration.evaluationData.isEmpty ? configuration.data : configuration.evaluationData) }
-    )
   }
 
   private static func parameters(

@@ -43,6 +43,7 @@ public final class Trainer {
     let isFirst = communicator.rank == 0
     self.environment = environment
     self.observer = isFirst ? observer : nil
+    var reader = self.observer
     self.signals = signals
     // A run that goes on is locked before it is looked at.
     let held = try communicator.agree("output") {
@@ -50,7 +51,7 @@ public final class Trainer {
     }
     let found = try communicator.agree("checkpoints") { try held?.resumption { StandardError.write(line: "Warning: \($0)") } }
     let resumption = try communicator.broadcast(found)
-    let setup = try TrainingSetup(configuration, environment: environment, resumption: resumption)
+    let setup = try TrainingSetup(configuration, environment: environment, resumption: resumption) { reader?.didRead($0) }
     self.setup = setup
     // A directory that can't be used must be known before hours are spent; it is touched before anything else is made.
     directory = try communicator.agree("output") {
