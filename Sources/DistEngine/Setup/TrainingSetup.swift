@@ -139,7 +139,7 @@ package struct TrainingSetup {
   }
 
   /// The model that is trained, and the tokenizer that makes its ids.
-  private struct ModelToTrain {
+  struct ModelToTrain {
     let configuration: ModelConfiguration
     let source: ModelSource
 
