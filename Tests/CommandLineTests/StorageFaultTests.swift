@@ -109,17 +109,32 @@ extension LaunchedProgramTests {
       #expect(second.checkpoints == [500] && second.hasModel)
     }
 
+    /// Some of it may stay: what the run writes while all else is removed. Charges that are in no directory any more are noticed all the same.
     @Test func aDirectoryThatVanishesEndsTheRunAndItStartsAnew() throws {
       let directory = try TemporaryDirectory()
       let script =
         "\"$0\" \(Self.options.replacing("--steps \(Self.steps)", with: "--steps 1000000")) --output run 2>errors & job=$!; "
-        + "for try in $(seq 300); do [ -s run/metrics.jsonl ] && break; sleep 0.1; done; rm -rf run; wait $job; status=$?; cat errors >&2; exit $status"
+        + "for try in $(seq 300); do [ -s run/metrics.jsonl ] && break; sleep 0.1; done; rm -rf run; wait $job; status=$?; rm -rf run; cat errors >&2; exit $status"
       let outcome = try Program.shell(script, in: directory)
       #expect(outcome.status == ExitStatus.refused, "\(outcome.status): \(outcome.standardError)")
       #expect(outcome.errorLines.count == 1 && outcome.errorLines.first?.contains("run") == true, "\(outcome.errorLines)")
       let again = try Self.run(in: directory, ranks: 1, fault: nil)
       #expect(again.status == 0, "\(again.standardError)")
       #expect(try StoredRun(path: "\(directory.path)/run").charges == Self.steps)
+    }
+
+    @Test func aLedgerThatVanishesEndsTheRun() throws {
+      let script =
+        "\"$0\" \(Self.options.replacing("--steps \(Self.steps)", with: "--steps 1000000")) --output run 2>errors & job=$!; "
+        + "for try in $(seq 300); do ls run/checkpoints 2>/dev/null | grep -q '^step-[1-9]' && break; sleep 0.1; done; rm run/checkpoints/ledger.jsonl; "
+        + "wait $job; status=$?; cat errors >&2; exit $status"
+      let directory = try TemporaryDirectory()
+      let outcome = try Program.shell(script, in: directory)
+      #expect(outcome.status == ExitStatus.refused, "\(outcome.status): \(outcome.standardError)")
+      #expect(outcome.errorLines.count == 1 && outcome.errorLines.first?.contains("ledger.jsonl: can't be written: it was removed") == true, "\(outcome.errorLines)")
+      // Steps that the model has been through are in no ledger: nobody goes on as if they had cost nothing.
+      let again = try Self.run(in: directory, ranks: 1, fault: nil)
+      #expect(again.status == ExitStatus.refused && again.errorLines.first?.contains("charges") == true, "\(again.errorLines)")
     }
 
     private static let canMount: Bool = {

@@ -172,6 +172,9 @@ struct Attempt {
     if status == 0, !isDone, !(wasEarly == true && fault?.hitsLauncher == true) { allowed.remove(0) }
     // A machine that is too busy for the short time-out.
     if fault == .stopRank || fault == .cable { allowed.insert(75) }
+    // mpirun crashes by itself now and then where ranks are killed as it starts them (4.1.4, in PMIx_Finalize).
+    let isLaunchersCrash = child.errorText.contains("] mpirun(+")
+    if isLaunchersCrash { allowed.insert(139) }
     var failures: [String] = []
     if !allowed.contains(status) { failures.append("status \(status), where \(allowed.sorted()) may be") }
     let lines = child.errorLines.filter { $0.contains("Error: ") }
@@ -179,7 +182,7 @@ struct Attempt {
     if status == 1, fault == .fullDisk, lines.count != 1 || !lines[0].hasPrefix("Error: ") || !lines[0].contains(run.directory) {
       failures.append("a full disk is not told in one line: \(lines)")
     }
-    for word in ["Fatal error", "Segmentation", "Illegal instruction", "Bus error", "Address not mapped"] where child.errorText.contains(word) {
+    for word in ["Fatal error", "Segmentation", "Illegal instruction", "Bus error", "Address not mapped"] where !isLaunchersCrash && child.errorText.contains(word) {
       failures.append("crashed: \(word)")
     }
     return failures

@@ -79,7 +79,8 @@ public struct MPILauncher: Sendable {
     if timedOut { Self.end(process) }
     let spent = (ContinuousClock.now - start).components
     return Outcome(
-      status: process.terminationReason == .uncaughtSignal ? 128 + process.terminationStatus : process.terminationStatus,
+      // What it started may hold on to it when it is gone itself.
+      status: process.isRunning ? 124 : process.terminationReason == .uncaughtSignal ? 128 + process.terminationStatus : process.terminationStatus,
       standardOutput: String(decoding: try Data(contentsOf: output), as: UTF8.self),
       standardError: String(decoding: try Data(contentsOf: error), as: UTF8.self),
       seconds: Double(spent.seconds) + Double(spent.attoseconds) * 1e-18, timedOut: timedOut)

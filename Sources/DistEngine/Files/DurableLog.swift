@@ -13,6 +13,8 @@ package struct DurableLog: ~Copyable {
   private let file: Int32
   /// Bytes of whole lines.
   private var length: Int
+  /// Whether the file system tells when a file loses its name.
+  private let countsNames: Bool
 
   /// Opens a log at its end, or makes an empty one that its user alone may read.
   ///
@@ -21,11 +23,9 @@ package struct DurableLog: ~Copyable {
     self.path = path
     let isNew = access(path, F_OK) != 0
     file = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
-    guard file >= 0 else {
-      length = 0
-      throw FileError(path: path, action: "written")
-    }
     length = 0
+    countsNames = Self.hasName(file)
+    guard file >= 0 else { throw FileError(path: path, action: "written") }
     if flock(file, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK {
       throw FileError(path: path, action: "written", reason: "another process has it open")
     }
@@ -68,6 +68,8 @@ package struct DurableLog: ~Copyable {
   package mutating func append(_ line: String) throws(FileError) {
     precondition(!line.utf8.contains(UInt8(ascii: "\n")), "a line of a log holds a line end")
     let bytes = Array((line + "\n").utf8)
+    // What is written to a file that was removed is on the disk, and nobody will ever read it.
+    if countsNames, !Self.hasName(file) { throw FileError(path: path, action: "written", reason: "it was removed during the run") }
     do throws(FileError) {
       try writeFully(bytes, to: file, path: path)
       guard fsync(file) == 0 else { throw FileError(path: path, action: "flushed to the disk") }
@@ -76,6 +78,11 @@ package struct DurableLog: ~Copyable {
       throw error
     }
     length += bytes.count
+  }
+
+  private static func hasName(_ file: Int32) -> Bool {
+    var status = stat()
+    return fstat(file, &status) == 0 && status.st_nlink > 0
   }
 
   /// The whole lines of a log, without their ends; a torn last line is left out.
