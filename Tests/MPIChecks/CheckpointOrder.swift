@@ -6,7 +6,7 @@ import Foundation
 /// what every rank flushed and renamed, in order, by rank.
 func checkpointOrder(_ environment: MPIEnvironment) throws -> Int32 {
   var configuration = TrainingConfiguration()
-  (configuration.data, configuration.output) = (arguments[1], arguments[2])
+  (configuration.data, configuration.output) = ([arguments[1]], arguments[2])
   (configuration.batchSize, configuration.sequenceLength, configuration.length) = (2, 16, .steps(2))
   (configuration.noise, configuration.accountant, configuration.checkpointEvery) = (.multiplier(1), .rdp, 1)
   _ = try Trainer(configuration, environment: environment).run()
