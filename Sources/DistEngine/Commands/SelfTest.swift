@@ -54,8 +54,7 @@ extension SelfTest {
       vocabularySize: 257, positions: 48, width: 32, layers: 2, heads: 4, tiedEmbeddings: tied, initializerRange: 0.2)
   }
 
-  /// Two heads of queries for one of keys; with biases where the head isn't tied. There, angles are wide: a bias of keys that all positions
-  /// see alike has a gradient of 0, and close to that rounding is all that can be compared.
+  /// Two heads of queries for one of keys; with biases where the head isn't tied.
   private static func llama(tied: Bool) throws -> ModelConfiguration {
     try ModelConfiguration(
       modelType: "llama", vocabularySize: 257, positions: 48, width: 32, layers: 2, heads: 4, keyHeads: 2, headWidth: 10, innerWidth: 90,
@@ -121,7 +120,8 @@ extension SelfTest {
           for (example, unit) in batch.units.enumerated() {
             for group in 0..<factors.groups {
               let reference = expected.norms[unit][group]
-              let scale = max(reference, 1e-3 * expected.norms[unit].reduce(0) { $0 + $1 * $1 }.squareRoot())
+              // Queries and keys of a record of one target have a gradient of 0: what float32 leaves there is compared on the whole's scale.
+              let scale = max(reference, 1e-2 * expected.norms[unit].reduce(0) { $0 + $1 * $1 }.squareRoot())
               worst = max(worst, abs(factors.norm(unit: example, group: group) - reference) / scale)
             }
           }
