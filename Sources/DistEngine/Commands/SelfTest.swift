@@ -54,8 +54,7 @@ extension SelfTest {
       vocabularySize: 257, positions: 48, width: 32, layers: 2, heads: 4, tiedEmbeddings: tied, initializerRange: 0.2)
   }
 
-  /// Two heads of queries for one of keys; with biases where the head isn't tied. There, angles are wide: a bias of keys that all positions
-  /// see alike has a gradient of 0, and close to that rounding is all that can be compared.
+  /// Two heads of queries for one of keys; with biases where the head isn't tied.
   private static func llama(tied: Bool) throws -> ModelConfiguration {
     try ModelConfiguration(
       modelType: "llama", vocabularySize: 257, positions: 48, width: 32, layers: 2, heads: 4, keyHeads: 2, headWidth: 10, innerWidth: 90,
@@ -126,8 +125,9 @@ extension SelfTest {
   private static func norms(clipping: Clipping, model: ModelConfiguration) throws -> Check {
     let dataset = dataset(for: model)
     let maxGradNorm = 2.0
-    // A bias of keys that all positions see alike has a gradient of 0: close to that rounding is all that can be compared.
-    let smallest = model.isEncoder ? 1e-1 : 1e-3
+    // A bias of keys that all positions see alike has a gradient of 0, and so have queries and keys of a record of one target: what float32 leaves
+    // there is compared on the whole's scale.
+    let smallest = model.isEncoder ? 1e-1 : model.modelType == "gpt2" ? 1e-3 : 1e-2
     let expected = try oneAtATime(clipping, model: model, maxGradNorm: maxGradNorm, dataset: dataset)
     var worst = 0.0
     for mode in [TrainingMode.hooks, .ghost] {
