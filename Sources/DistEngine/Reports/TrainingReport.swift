@@ -14,6 +14,8 @@ public struct TrainingReport: Sendable, Encodable {
   public var evalLoss: Double?
   /// The part of the held-out records that a classifier labels right; nil of a language model, or without any.
   public var evalAccuracy: Double?
+  /// What losses are nats of, a target or a classifier's record; not printed as JSON.
+  public var lossUnit: String
   public var epsilon: ExtendedReal
   public var delta: Double?
   public var noiseMultiplier: Double
