@@ -97,7 +97,7 @@ struct TrainingSummary {
     let number = { (value: Double?) in value.map { $0.formatted(digits: 4) } ?? "-" }
     var lines = [
       ("mode", "\(report.mode.rawValue), \(report.ranks) rank\(report.ranks == 1 ? "" : "s"), \(report.steps) steps"),
-      ("loss", "\(number(report.lossFirst)) at first, \(number(report.lossLast)) at last (nats a target, without noise: not for release)"),
+      ("loss", "\(number(report.lossFirst)) at first, \(number(report.lossLast)) at last (nats a \(report.lossUnit), without noise: not for release)"),
       ("held-out loss", number(report.evalLoss) + (report.evalAccuracy.map { ", accuracy \($0.formatted(digits: 4))" } ?? "")),
     ]
     if let delta = report.delta {

@@ -116,7 +116,7 @@ extension LaunchedProgramTests {
         (["generate", "--model", classifier], 1, ["--label-field"]),
       ]
       let runs = cases.flatMap { refusal in (refusal.arguments[0] == "generate" ? [1] : [1, 2]).map { (refusal, $0) } }
-      let outcomes = try inParallel(runs) { refusal, ranks in try Program.run(refusal.arguments, ranks: ranks, timeout: .seconds(60)) }
+      let outcomes = try runs.map { refusal, ranks in try Program.run(refusal.arguments, ranks: ranks, timeout: .seconds(60)) }
       for ((refusal, ranks), outcome) in zip(runs, outcomes) {
         let what = "\(ranks) ranks: \(refusal.arguments.joined(separator: " "))\n\(outcome.standardError)"
         #expect(outcome.status == refusal.status, "\(what)")

@@ -124,7 +124,7 @@ import Testing
   @Test(arguments: [
     (ModelPreset.tiny, 462_464), (.small, 124_439_808), (.medium, 354_823_168), (.large, 774_030_080), (.xl, 1_557_611_200),
     (.oneBillion, 1_004_276_800), (.seedMedium, 77_207_552), (.llamaTiny, 377_600), (.smolLM2, 134_515_008), (.llama1B, 1_235_814_400),
-    (.llama7B, 6_738_415_616),
+    (.llama7B, 6_738_415_616), (.bertTiny, 479_490), (.miniLM, 22_713_986),
   ])
   func presetsHaveTheKnownNumbersOfParameters(preset: ModelPreset, count: Int) {
     #expect(preset.configuration.parameterCount == count)
@@ -142,8 +142,8 @@ import Testing
 
 /// What refusals list.
 enum ModelTypes {
-  static let all = #""gpt2" or "llama" or "mistral" or "qwen2""#
-  static let presets = "tiny, small, medium, large, xl, 1b, seed-medium, llama-tiny, smollm2-135m, llama-1b, llama-7b"
+  static let all = #""gpt2" or "llama" or "mistral" or "qwen2" or "bert" or "roberta" or "distilbert""#
+  static let presets = "tiny, small, medium, large, xl, 1b, seed-medium, llama-tiny, smollm2-135m, llama-1b, llama-7b, bert-tiny, minilm"
 }
 
 @Suite struct ParameterLayoutTests {

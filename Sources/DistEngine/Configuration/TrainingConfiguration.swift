@@ -112,7 +112,7 @@ public enum TrainingError: UserError, Equatable {
   /// A model without a classifier where a trained one is needed.
   case noClassifier(model: String)
   /// Stated labels that aren't a trained classifier's.
-  case otherLabels(model: String, own: [String])
+  case otherLabels(model: String, own: [String], stated: [String])
   case vocabularyTooSmall(tokenizer: Int, model: Int)
   case tokenTypesTooMany(file: String, types: Int32, model: Int)
   case outputHoldsRun(String)
@@ -169,7 +169,8 @@ public enum TrainingError: UserError, Equatable {
     case .classifierWithoutLabels(let model):
       "--model \(model) is a classifier, which has no next token to predict: --label-field must name the field of the labels"
     case .noClassifier(let model): "--model \(model) has no classifier: one that was trained with --label-field has"
-    case .otherLabels(let model, let own): "--labels: the classifier of \(model) knows \(ModelTask.listed(own)): leave the option out"
+    case .otherLabels(let model, let own, let stated):
+      "--labels: the classifier of \(model) knows \(ModelTask.listed(own)), not \(ModelTask.listed(stated)): it can't be evaluated on those"
     case .vocabularyTooSmall(let tokenizer, let model):
       "the tokenizer makes \(tokenizer) ids and the model's vocabulary has \(model): the model must have at least as many"
     case .tokenTypesTooMany(let file, let largest, let model):

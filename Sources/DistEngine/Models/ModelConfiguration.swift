@@ -149,7 +149,7 @@ public struct ModelConfiguration: Sendable, Hashable {
       (keys.width, width, Self.largestSize / 4), (keys.layers, layers, Self.mostLayers), (keys.heads, heads, Self.largestSize),
       (keys.innerWidth, innerWidth, Self.largestSize), ("num_key_value_heads", keyHeads, Self.largestSize),
       ("sliding_window", slidingWindow ?? 1, Self.largestSize),
-      ("type_vocab_size", max(1, tokenTypes), Self.largestSize),
+      ("type_vocab_size", tokenTypes == 0 ? 1 : tokenTypes, Self.largestSize),
     ]
     for (key, value, largest) in sizes {
       guard (1...largest).contains(value) else { throw .outOfRange(key: key, value: "\(value)", allowed: "1 to \(largest)") }

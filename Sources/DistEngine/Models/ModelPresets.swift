@@ -27,7 +27,8 @@ public enum ModelPreset: String, CaseIterable, Sendable {
   /// Llama 2 7B's shape: 6,738,415,616 parameters.
   case llama7B = "llama-7b"
 
-  /// Byte-level, an encoder of BERT's family: learns to tell ham from spam in the built-in corpus within a minute on two cores. 463,360 parameters.
+  /// Byte-level, an encoder of BERT's family: learns to tell ham from spam in the built-in corpus within a minute on two cores. 479,232 parameters
+  /// without its classifier.
   case bertTiny = "bert-tiny"
   /// MiniLM-L6's shape (Wang et al. 2020), an encoder of BERT's family: 22,713,216 parameters without its classifier.
   case miniLM = "minilm"

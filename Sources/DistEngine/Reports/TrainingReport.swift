@@ -14,6 +14,8 @@ public struct TrainingReport: Sendable, Codable {
   public var evalLoss: Double?
   /// The part of the held-out records that a classifier labels right; nil of a language model, or without any.
   public var evalAccuracy: Double?
+  /// What losses are nats of, a target or a classifier's record; not printed as JSON.
+  public var lossUnit: String
   public var epsilon: ExtendedReal
   public var delta: Double?
   public var noiseMultiplier: Double
@@ -50,6 +52,7 @@ public struct TrainingReport: Sendable, Codable {
     case lossLast = "loss_last"
     case evalLoss = "eval_loss"
     case evalAccuracy = "eval_accuracy"
+    case lossUnit = "loss_unit"
     case noiseMultiplier = "noise_multiplier"
     case tokensPerSecond = "tokens_per_second"
     case stepSecondsMedian = "step_seconds_median"
@@ -73,6 +76,8 @@ public struct TrainingReport: Sendable, Codable {
     try values.encode(loss(lossLast), forKey: .lossLast)
     try values.encode(loss(evalLoss), forKey: .evalLoss)
     try values.encodeIfPresent(evalAccuracy, forKey: .evalAccuracy)
+    // A language model's, which is what all readers know, goes without saying.
+    if lossUnit != "target" { try values.encode(lossUnit, forKey: .lossUnit) }
     try values.encode(epsilon, forKey: .epsilon)
     try values.encode(delta, forKey: .delta)
     try values.encode(noiseMultiplier, forKey: .noiseMultiplier)
@@ -102,6 +107,7 @@ extension TrainingReport {
       mode: try values.decode(TrainingMode.self, forKey: .mode), ranks: try values.decode(Int.self, forKey: .ranks),
       steps: try values.decode(Int.self, forKey: .steps), lossFirst: try loss(.lossFirst), lossLast: try loss(.lossLast),
       evalLoss: try loss(.evalLoss), evalAccuracy: try values.decodeIfPresent(Double.self, forKey: .evalAccuracy),
+      lossUnit: try values.decodeIfPresent(String.self, forKey: .lossUnit) ?? "target",
       epsilon: try values.decode(ExtendedReal.self, forKey: .epsilon),
       delta: try values.decodeIfPresent(Double.self, forKey: .delta), noiseMultiplier: try values.decode(Double.self, forKey: .noiseMultiplier),
       tokens: try values.decode(Int.self, forKey: .tokens), tokensPerSecond: try values.decode(Double.self, forKey: .tokensPerSecond),

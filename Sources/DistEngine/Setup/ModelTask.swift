@@ -37,7 +37,7 @@ package enum ModelTask: Sendable {
       }
       // The same labels in another order are the model's in its own.
       guard let stated, Set(stated) != Set(own) else { return (stored, []) }
-      guard allowsNewHead else { throw TrainingError.otherLabels(model: name, own: own) }
+      guard allowsNewHead else { throw TrainingError.otherLabels(model: name, own: own, stated: stated) }
       let renamed = "\(name)'s classifier, for \(Self.listed(own)), is trained on for \(Self.listed(stated)): the labels of --labels in their order"
       return (stored.classifying(stated), own.count == stated.count ? [renamed] : [])
     }

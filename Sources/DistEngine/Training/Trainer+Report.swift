@@ -20,7 +20,8 @@ extension Trainer {
     let leaders = try communicator.allgather(environment.topology.isNodeLeader ? nodePeakBytes.max() ?? 0 : -1)
     return TrainingReport(
       mode: setup.configuration.mode, ranks: communicator.size, steps: stepsDone, lossFirst: mean(seen.prefix(tenth)),
-      lossLast: mean(seen.suffix(tenth)), evalLoss: evaluationLoss, evalAccuracy: evaluationAccuracy, epsilon: statement?.epsilon ?? ExtendedReal(value: .infinity), delta: setup.privacy?.delta,
+      lossLast: mean(seen.suffix(tenth)), evalLoss: evaluationLoss, evalAccuracy: evaluationAccuracy,
+      lossUnit: setup.model.labels == nil ? "target" : "record", epsilon: statement?.epsilon ?? ExtendedReal(value: .infinity), delta: setup.privacy?.delta,
       noiseMultiplier: setup.privacy?.noiseMultiplier ?? 0, tokens: tokens,
       tokensPerSecond: seconds > 0 ? Double(tokens) / seconds : 0,
       stepSecondsMedian: stepSeconds.isEmpty ? 0 : stepSeconds.sorted()[stepSeconds.count / 2],
