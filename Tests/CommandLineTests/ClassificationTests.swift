@@ -18,7 +18,7 @@ extension LaunchedProgramTests {
     }
 
     private static let options =
-      "--label-field kind --labels bad,good --text-field note --batch-size 20 --seq-len 40 --seed 3 --learning-rate 3e-3 --steps 12"
+      "--label-field kind --labels bad,good --text-field note --batch-size 20 --seq-len 40 --seed 3 --learning-rate 3e-3 --steps 40"
 
     private func json(_ arguments: [String], ranks: Int?) throws -> [String: Any] {
       let outcome = try Program.run(arguments, ranks: ranks)
@@ -70,7 +70,7 @@ extension LaunchedProgramTests {
     @Test func privateRunsAreTheSameOnAnyNumberOfRanks() throws {
       let directory = try TemporaryDirectory()
       let data = try records(directory)
-      let options = "\(Self.options.replacing("--steps 12", with: "--steps 3")) --noise-multiplier 0.5 --accountant rdp"
+      let options = "\(Self.options.replacing("--steps 40", with: "--steps 3")) --noise-multiplier 0.5 --accountant rdp"
       let first = try TrainingRun(options, model: "bert-tiny", data: data)
       for (extra, ranks) in [("--shard node", 2), ("--shard optimizer --microbatch 4", 3), ("--mode hooks --shard none --recompute blocks", 2)] as [(String, Int)] {
         let other = try TrainingRun(options, extra, model: "bert-tiny", data: data, ranks: ranks)
@@ -86,7 +86,7 @@ extension LaunchedProgramTests {
       let data = try records(directory)
       let base = "\(Self.folder)/distilbert-tiny/model"
       let run = try TrainingRun(
-        Self.options.replacing("--steps 12", with: "--steps 1"), "--noise-multiplier 1 --accountant rdp", model: base, data: data, ranks: 2)
+        Self.options.replacing("--steps 40", with: "--steps 1"), "--noise-multiplier 1 --accountant rdp", model: base, data: data, ranks: 2)
       #expect(run.outcome.standardError.contains("no classifier for 2 labels: classifier.bias, classifier.weight are new"))
       #expect(try run.tensors().tensors["classifier.weight"]?.shape == [2, 32])
       #expect(FileManager.default.fileExists(atPath: "\(run.model)/tokenizer.json"))
@@ -116,7 +116,7 @@ extension LaunchedProgramTests {
         (["generate", "--model", classifier], 1, ["--label-field"]),
       ]
       let runs = cases.flatMap { refusal in (refusal.arguments[0] == "generate" ? [1] : [1, 2]).map { (refusal, $0) } }
-      let outcomes = try inParallel(runs) { refusal, ranks in try Program.run(refusal.arguments, ranks: ranks, timeout: .seconds(60)) }
+      let outcomes = try runs.map { refusal, ranks in try Program.run(refusal.arguments, ranks: ranks, timeout: .seconds(60)) }
       for ((refusal, ranks), outcome) in zip(runs, outcomes) {
         let what = "\(ranks) ranks: \(refusal.arguments.joined(separator: " "))\n\(outcome.standardError)"
         #expect(outcome.status == refusal.status, "\(what)")

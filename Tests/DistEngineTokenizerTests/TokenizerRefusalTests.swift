@@ -73,7 +73,7 @@ import Testing
   @Test(arguments: [
     (#"{"type":"Unigram","vocab":[]}"#, "Unigram"), (#"{"type":"WordLevel","vocab":{}}"#, "WordLevel"), (#"{"vocab":{"a":1}}"#, "model.type"),
     (#"{"type":"BPE","dropout":0.1,"vocab":{},"merges":[]}"#, "dropout 0.1"),
-    (#"{"type":"BPE","continuing_subword_prefix":"##","vocab":{},"merges":[]}"#, "continuing_subword_prefix"),
+    (#"{"type":"BPE","continuing_subword_prefix":"@@","vocab":{},"merges":[]}"#, "continuing_subword_prefix"),
     (#"{"type":"BPE","end_of_word_suffix":"</w>","vocab":{},"merges":[]}"#, "end_of_word_suffix"),
     (#"{"type":"BPE","vocab":{"a":0,"b":1},"merges":["a b"]}"#, "merges[0]"),
     (#"{"type":"BPE","vocab":{"a":0,"b":1},"merges":["a b c"]}"#, "merges[0]"), (#"{"type":"BPE","vocab":{"a":0},"merges":[1]}"#, "merges[0]"),
