@@ -47,8 +47,11 @@ extension LaunchedProgramTests {
 
     /// The system would end the program with a signal.
     @Test func filesThatMayNotGrow() throws {
+      // In blocks of 1,024 bytes: a checkpoint of 1.5 MB is the first that is too large, then the metrics of so many steps.
       let outcome = try run("ulimit -f 16", Program.standardRun + " --steps 400 --log-every 1000 --output run")
-      expectLine(outcome, naming: "run/metrics.jsonl: can't be written: File too large")
+      expectLine(outcome, naming: "run/checkpoints/.step-0/state-0-of-1.safetensors: can't be written: File too large")
+      let later = try run("ulimit -f 3000", Program.standardRun + " --steps 40000 --log-every 100000 --output run")
+      expectLine(later, naming: "run/metrics.jsonl: can't be written: File too large")
     }
   }
 }

@@ -81,14 +81,16 @@ extension LaunchedProgramTests {
     func everyPresetIsPlanned(preset: ModelPreset, mode: TrainingMode) throws {
       let noise = mode.isPrivate ? ["--noise-multiplier", "1", "--accountant", "rdp"] : []
       let planned = try plan(
-        ["--model", preset.rawValue, "--mode", mode.rawValue, "--data", Fixture.records, "--batch-size", "8", "--seq-len", "64"]
-          + noise)
+        ["--model", preset.rawValue, "--mode", mode.rawValue, "--batch-size", "8", "--seq-len", "64"] + noise
+          // An encoder classifies.
+          + (preset.configuration.isEncoder ? ["--label-field", "label"] : ["--data", Fixture.records]))
       let parameters = preset.configuration.parameterCount
       // AdamW: parameters, gradient sum, two moments.
       #expect(planned.plannedMb > 16 * Double(parameters) / Double(1 << 20))
       #expect(planned.categoriesMb.values.reduce(0, +) <= planned.plannedMb)
       #expect(planned.categoriesMb["optimizer state"] == 2 * planned.categoriesMb["parameters"]!)
-      #expect(planned.flopsPerToken > 5 * Double(parameters - preset.configuration.vocabularySize * preset.configuration.width))
+      let tables = (preset.configuration.vocabularySize + (preset.configuration.isEncoder ? preset.configuration.positions : 0)) * preset.configuration.width
+      #expect(planned.flopsPerToken > 5 * Double(parameters - tables))
       #expect(planned.norms.isEmpty == (mode != .ghost))
       for norm in planned.norms { #expect(norm.gramSeconds > 0 && norm.instantiateSeconds > 0 && norm.gramUpToTargets >= 0) }
     }

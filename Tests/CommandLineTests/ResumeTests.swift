@@ -75,7 +75,7 @@ extension LaunchedProgramTests {
     /// Cut off at many points and finished on the same ranks, the same bits; on others, no farther than uninterrupted runs are from each other, and
     /// closer than 1e-4. With AdamW rounding alone takes uninterrupted runs on other ranks farther apart than that in so many steps: a gradient near 0
     /// makes a whole step in one direction or the other. `DP_MPIRUN_RESUME_POINTS` says at how many points (default 2).
-    @Test(arguments: [("--optimizer sgd --momentum 0.9 --learning-rate 0.05", 1e-4), ("--optimizer adamw --learning-rate 0.001", 1e-3)])
+    @Test(arguments: [("--optimizer sgd --momentum 0.9 --learning-rate 0.02", 1e-4), ("--optimizer adamw --learning-rate 0.001", 1e-3)])
     func whereverItIsCutOff(optimizer: String, most: Double) throws {
       let points = ProcessInfo.processInfo.environment["DP_MPIRUN_RESUME_POINTS"].flatMap(Int.init) ?? 2
       let options = "\(Self.standard) --seed 17 \(optimizer)"

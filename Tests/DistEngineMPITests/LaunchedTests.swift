@@ -12,7 +12,7 @@ import Testing
   }
 
   func check(_ scenario: String, _ arguments: String..., ranks: Int?) throws -> MPILauncher.Outcome {
-    try checks.run([scenario] + arguments, ranks: ranks)
+    try checks.run([scenario] + arguments, ranks: ranks, timeout: .seconds(180))
   }
 
   // MARK: Collectives
@@ -35,7 +35,7 @@ import Testing
   }
 
   /// The number of lines that `MPIChecks sharded-sums` prints.
-  static let shardedSumChecks = 96
+  static let shardedSumChecks = 128
 
   @Test(arguments: [1, 2, 3, 4]) func shardedSumsNoiseAndUpdatesAreThoseOfOneRank(ranks: Int) throws {
     let outcome = try check("sharded-sums", ranks: ranks)

@@ -23,9 +23,10 @@ package struct DurableLog: ~Copyable {
     self.path = path
     let isNew = access(path, F_OK) != 0
     file = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+    let code = errno
     length = 0
     countsNames = Self.hasName(file)
-    guard file >= 0 else { throw FileError(path: path, action: "written") }
+    guard file >= 0 else { throw FileError(path: path, action: "written", code: code) }
     if flock(file, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK {
       throw FileError(path: path, action: "written", reason: "another process has it open")
     }

@@ -8,6 +8,8 @@ package struct ModelSource: Sendable {
   package let tokenizer: any Tokenizer
   /// What its user should know.
   package let notes: [String]
+  /// What who trains it should know, too.
+  package let trainingNotes: [String]
 
   /// - Parameter kind: nil: the directory's own; bytes for a preset.
   /// - Throws: also where a directory's weights are not of its configuration's shape, where its ids are those of a tokenizer that isn't
@@ -20,7 +22,8 @@ package struct ModelSource: Sendable {
       let (model, _) = try task.model(preset.configuration, name: name)
       try check(tokenizer, fits: model)
       return ModelSource(
-        configuration: model, directory: nil, tokenizer: try tokenizer.typed(for: model), notes: ModelPreset.isAlsoDirectory(name) ? [note] : [])
+        configuration: model, directory: nil, tokenizer: try tokenizer.typed(for: model), notes: ModelPreset.isAlsoDirectory(name) ? [note] : [],
+        trainingNotes: [])
     }
     guard FileManager.default.fileExists(atPath: name) else { throw ModelConfigurationError.unknownPreset(name: name) }
     let description = try ModelFile.readConfiguration(directory: name)
@@ -32,7 +35,7 @@ package struct ModelSource: Sendable {
     let note = "\(name)/config.json asks for dropout (\(ignored.joined(separator: ", "))), which is not applied; a model written here says 0"
     return ModelSource(
       configuration: model, directory: name, tokenizer: try tokenizer.typed(for: model),
-      notes: (ignored.isEmpty ? [] : [note]) + taskNotes + headNotes)
+      notes: taskNotes + headNotes, trainingNotes: ignored.isEmpty ? [] : [note])
   }
 
   private static func check(_ tokenizer: any Tokenizer, fits configuration: ModelConfiguration) throws {

@@ -186,7 +186,7 @@ package struct TrainingSetup {
       let loaded = try LoadedRecords(
         configuration, model: model.configuration, tokenizer: tokenizer, hashesRecords: isAsked, environment: environment, progress: progress)
       (training, evaluation, records) = (loaded.training, loaded.evaluation, loaded.hashes)
-      notes = model.source.notes + training.notes("training") + (evaluation?.notes("held-out") ?? [])
+      notes = model.source.trainingNotes + model.source.notes + training.notes("training") + (evaluation?.notes("held-out") ?? [])
     }
   }
 
