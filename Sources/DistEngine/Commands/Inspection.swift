@@ -85,7 +85,7 @@ extension Inspection {
     try communicator.requireEqual(configuration, source.configuration)
     let dataset = try LoadedRecords(configuration, model: source.configuration, tokenizer: source.tokenizer, environment: environment, progress: note).training
     try communicator.requireEqual(training: dataset, evaluation: nil, node: environment.node)
-    if communicator.rank == 0 { (source.notes + dataset.notes("inspected")).forEach(note) }
+    if communicator.rank == 0 { (source.trainingNotes + source.notes + dataset.notes("inspected")).forEach(note) }
     let range = records ?? 0..<dataset.unitCount
     try communicator.agree("records") {
       guard records == nil || configuration.unitField == nil else {
