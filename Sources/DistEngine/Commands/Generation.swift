@@ -62,13 +62,16 @@ public struct Generation {
 extension Generation {
   /// `dp-mpirun generate`: the bytes that a model directory's model continues `prompt` with. One process, without MPI.
   ///
-  /// - Parameter seed: nil samples afresh each time.
+  /// - Parameters:
+  ///   - seed: nil samples afresh each time.
+  ///   - note: told what is to be known of the model.
   public static func text(
     model directory: String, prompt: String, count: Int, temperature: Double, topK: Int?, seed: UInt64?,
-    tokenizer kind: TokenizerKind? = nil
+    tokenizer kind: TokenizerKind? = nil, note: (String) -> Void = { _ in }
   ) throws -> [UInt8] {
     let source = try ModelSource.resolve(directory, tokenizer: kind)
     guard source.directory != nil else { throw TrainingError.noWeights(preset: directory) }
+    source.notes.forEach(note)
     let (tokenizer, model) = (source.tokenizer, source.configuration)
     var ids = tokenizer.beginOfText.map { [$0] } ?? []
     let bytes = Array(prompt.utf8)

@@ -31,11 +31,12 @@ package struct ModelSource: Sendable {
     let tokenizer = try tokenizer(ofDirectory: name, model, kind)
     try check(tokenizer, fits: model)
     let headNotes = try ModelFile.checkShapes(directory: name, configuration: model, allowsNewHead: task.allowsNewHead)
+    let tokenizerNotes = kind == nil && tokenizer is FileTokenizer ? ["ids are those of the model's own tokenizer, \(tokenizer.name)"] : []
     let ignored = description.ignoredSettings
     let note = "\(name)/config.json asks for dropout (\(ignored.joined(separator: ", "))), which is not applied; a model written here says 0"
     return ModelSource(
       configuration: model, directory: name, tokenizer: try tokenizer.typed(for: model),
-      notes: taskNotes + headNotes, trainingNotes: ignored.isEmpty ? [] : [note])
+      notes: tokenizerNotes + taskNotes + headNotes, trainingNotes: ignored.isEmpty ? [] : [note])
   }
 
   private static func check(_ tokenizer: any Tokenizer, fits configuration: ModelConfiguration) throws {
