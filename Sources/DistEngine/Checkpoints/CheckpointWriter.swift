@@ -125,19 +125,17 @@ private final class SliceFile {
   deinit { if isOpen { Glibc.close(file) } }
 
   func append(_ values: Vector) throws {
-    // Pieces: the disk is at work on one while the next is hashed.
+    // Pieces that are still in the processor's cache when they are hashed.
     let all = UnsafeRawBufferPointer(values)
     for first in stride(from: 0, to: all.count, by: Self.pieceBytes) {
       try append(UnsafeRawBufferPointer(rebasing: all[first..<min(all.count, first + Self.pieceBytes)]))
     }
   }
 
-  private static let pieceBytes = 8 << 20
+  private static let pieceBytes = 256 << 10
 
   private func append(_ piece: UnsafeRawBufferPointer) throws {
     try writeFully(piece, to: file, path: path)
-    // Starts writing it to the disk, and frees what is there already: pages are needed for the model. A hint: what it can't do, fsync will.
-    _ = posix_fadvise(file, off_t(bytes), off_t(piece.count), POSIX_FADV_DONTNEED)
     hash.update(bufferPointer: piece)
     bytes += piece.count
   }
