@@ -44,7 +44,7 @@ struct DataOptions: ParsableArguments {
   @Option(help: "standard, hooks (materialised per-example gradients) or ghost (ghost clipping).")
   var mode = TrainingMode.ghost
 
-  @Option(help: "A preset (\(ModelPreset.allCases.map(\.rawValue).joined(separator: ", "))) or a model directory in Hugging Face's GPT-2 layout.")
+  @Option(help: "A preset (\(ModelPreset.allCases.map(\.rawValue).joined(separator: ", "))) or a model directory in Hugging Face's layout.")
   var model = "tiny"
 
   @Flag(help: "Take for granted that the model directory was trained without these records, whatever its privacy.json says.")
@@ -86,7 +86,7 @@ struct DataOptions: ParsableArguments {
   @Option(help: "T: longer records are cut to T targets (default: what the records need, at most the model's positions, and 1024).")
   var seqLen: Int?
 
-  @Option(help: "N0: public number of records, for the sampling rate and delta (default: the number of training records).")
+  @Option(help: "N0: public number of units (of records without --unit), for the sampling rate and delta (default: the number in the training data).")
   var datasetSize: Int?
 
   func apply(to configuration: inout TrainingConfiguration) {
@@ -133,7 +133,7 @@ struct ClippingOptions: ParsableArguments {
 }
 
 struct PrivacyOptions: ParsableArguments {
-  @Option(help: "Expected batch size B: each record takes part in a step with probability B/N0.")
+  @Option(help: "Expected batch size B: each unit (each record without --unit) takes part in a step with probability B/N0.")
   var batchSize: Int?
 
   @Option(help: "Steps to run.")

@@ -184,6 +184,7 @@ extension LaunchedProgramTests {
         ("--seq-len 16", "--seq-len 15", ["--seq-len", "SHA-256"]), ("--accountant rdp", "--accountant pld", ["--accountant", "rdp", "pld"]),
         ("--model \(Fixture.model)", "--model tiny", ["--model", "tiny"]), ("--data \(Fixture.records)", "--data \(others)", ["--data"]),
         ("--steps 80", "--steps 79", ["--steps", "80", "79"]), ("--trainable all", "--seed 5", ["--seed", "none", "5"]),
+        ("--trainable all", "--base-is-public", ["--base-is-public", "false", "true"]),
         ("--trainable all", "--dataset-size 50", ["--dataset-size", "43", "50"]), ("--trainable all", "--spent 0.1:1:5", ["spent", "0.1:1.0:5"]),
       ]
       for change in changes {

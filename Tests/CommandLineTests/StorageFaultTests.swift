@@ -132,6 +132,9 @@ extension LaunchedProgramTests {
       let outcome = try Program.shell(script, in: directory)
       #expect(outcome.status == ExitStatus.refused, "\(outcome.status): \(outcome.standardError)")
       #expect(outcome.errorLines.count == 1 && outcome.errorLines.first?.contains("ledger.jsonl: can't be written: it was removed") == true, "\(outcome.errorLines)")
+      // What was written as the run began is more than was spent; a count of no lines would be less.
+      let stated = try jsonObject(String(contentsOfFile: "\(directory.path)/run/privacy.json", encoding: .utf8))["steps"] as? Int
+      #expect(stated == 1_000_000)
       // Steps that the model has been through are in no ledger: nobody goes on as if they had cost nothing.
       let again = try Self.run(in: directory, ranks: 1, fault: nil)
       #expect(again.status == ExitStatus.refused && again.errorLines.first?.contains("charges") == true, "\(again.errorLines)")

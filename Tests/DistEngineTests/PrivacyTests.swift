@@ -11,7 +11,7 @@ import Testing
 
 
   @Test func theRunStopsBeforeTheStepThatWouldExceedTheBudget() throws {
-    var ledger = PrivacyLedger(Self.privacy, allowedSteps: 2, log: nil)
+    var ledger = PrivacyLedger(Self.privacy, runID: "a", allowedSteps: 2, log: nil)
     try ledger.charge(step: 0)
     // The macro would copy the ledger, which can't be.
     var hasBudget = ledger.hasBudget
@@ -29,13 +29,13 @@ import Testing
   @Test func aChargeIsOnDiskWhenItReturns() throws {
     let path = FileManager.default.temporaryDirectory.appending(path: "ledger-\(UUID().uuidString)").path()
     defer { try? FileManager.default.removeItem(atPath: path) }
-    var ledger = PrivacyLedger(Self.privacy, allowedSteps: 5, log: try DurableLog(path: path))
+    var ledger = PrivacyLedger(Self.privacy, runID: "a", allowedSteps: 5, log: try DurableLog(path: path))
     for step in 0..<3 {
       try ledger.charge(step: step)
       let lines = try DurableLog.lines(at: path)
       #expect(lines.count == step + 1)
       let entry = try JSONSerialization.jsonObject(with: Data(lines[step].utf8)) as! [String: Any]
-      #expect(entry["step"] as? Int == step)
+      #expect(entry["step"] as? Int == step && entry["run_id"] as? String == "a")
       #expect(entry["noise_multiplier"] as? Double == 1.5)
       #expect(entry["sampling_rate"] as? Double == 0.05)
     }

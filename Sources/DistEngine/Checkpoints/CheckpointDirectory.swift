@@ -122,6 +122,10 @@ package enum CheckpointError: UserError, Equatable {
   case none(path: String)
   /// The ledger holds fewer charges than a checkpoint counts.
   case chargesMissing(path: String, charges: Int, counted: Int)
+  /// A line of the ledger is no charge of this run.
+  case foreignCharge(path: String, line: Int)
+  /// Steps were made that the ledger doesn't have.
+  case stepsUncharged(path: String, charges: Int, steps: Int)
   /// A checkpoint's slices are not those of this model.
   case otherShape(path: String, reason: String)
   /// An option that shapes the result is not what it was.
@@ -134,6 +138,10 @@ package enum CheckpointError: UserError, Equatable {
       "\(path) holds a run without any checkpoint, so it can't go on: start it anew with another --output"
     case .chargesMissing(let path, let charges, let counted):
       "\(path): it has \(charges) charges and the checkpoint counts \(counted): a ledger that lost some can't be gone on with"
+    case .foreignCharge(let path, let line):
+      "\(path), line \(line): it is no charge of this run: a ledger that isn't its own can't be gone on with"
+    case .stepsUncharged(let path, let charges, let steps):
+      "\(path): it has \(charges) charges, and metrics.jsonl tells of \(steps) steps: a ledger that lost some can't be gone on with"
     case .otherShape(let path, let reason): "\(path): \(reason)"
     case .optionDiffers(let option, let now, let before, let hint):
       "--resume: \(option) is \(now) and was \(before) when the run began: must be as it was\(hint)"

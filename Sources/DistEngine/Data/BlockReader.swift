@@ -38,8 +38,12 @@ final class BlockReader {
     _ file: RecordFile, part: Int = 0, of parts: Int = 1, firstPart: Int = 0, blockBytes: Int = RecordFile.blockBytes,
     mostRecordBytes: Int = RecordFile.mostRecordBytes
   ) throws(DataError) {
-    do {
+    do throws(FileError) {
       stream = try ByteStream(path: file.path, isCompressed: file.isCompressed)
+      // The file that was looked at, whose columns and size these are.
+      guard file.identity == nil || stream.identity == file.identity else {
+        throw FileError(path: file.path, action: "read", reason: "it changed while it was read")
+      }
     } catch { throw .unreadable(error) }
     self.file = file
     (self.parts, self.blockBytes, self.mostRecordBytes) = (parts, blockBytes, mostRecordBytes)

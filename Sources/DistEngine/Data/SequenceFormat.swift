@@ -106,6 +106,11 @@ struct SequenceDraft<Source: Tokenizer> {
   private mutating func appendPair(of record: Int, in records: RecordStore) -> Int {
     let cut = tokenizer.encodeWithSpecialTokens(
       records[record], records.secondText(of: record), limit: longestSequence, ids: &own, types: &ownTypes)
+    // Where nothing is put around a text without ids: attention needs a place to look at.
+    if own.isEmpty {
+      own.append(tokenizer.endOfText)
+      ownTypes.append(0)
+    }
     types.append(ownTypes)
     hasTypes = hasTypes || ownTypes.contains { $0 != 0 }
     statistics.countedTargets += 1

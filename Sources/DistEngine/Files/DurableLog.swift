@@ -94,17 +94,9 @@ package struct DurableLog: ~Copyable {
       .map { String(decoding: $0, as: UTF8.self) }
   }
 
-  /// Opens a file of lines that nobody waits for, behind its last whole line: a torn one is cut off.
-  package static func openCuttingTornLine(path: String) throws(FileError) -> Int32 {
-    let file = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
-    guard file >= 0 else { throw FileError(path: path, action: "written") }
-    do throws(FileError) {
-      guard ftruncate(file, try lengthOfWholeLines(of: file, path: path)) == 0 else { throw FileError(path: path, action: "written") }
-    } catch {
-      close(file)
-      throw error
-    }
-    return file
+  /// Cuts a torn last line off an open file of lines that nobody waits for.
+  package static func cutTornLine(of file: Int32, path: String) throws(FileError) {
+    guard ftruncate(file, try lengthOfWholeLines(of: file, path: path)) == 0 else { throw FileError(path: path, action: "written") }
   }
 
   private static func lengthOfWholeLines(of file: Int32, path: String) throws(FileError) -> Int {

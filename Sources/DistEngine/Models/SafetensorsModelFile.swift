@@ -170,6 +170,9 @@ package enum ModelFile {
     return stored
   }
 
+  /// Whether a directory has the one file that is written here.
+  static func hasWeights(directory: String) -> Bool { FileManager.default.fileExists(atPath: "\(directory)/\(weightsName)") }
+
   static func weightFiles(directory: String) throws -> [String] {
     let whole = "\(directory)/\(weightsName)"
     let index = "\(directory)/\(indexName)"

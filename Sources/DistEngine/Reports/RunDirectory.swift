@@ -10,8 +10,11 @@ import PrivacyAccounting
 package final class RunDirectory {
   /// Where it is by now: a directory that is renamed during the run is written to all the same.
   package private(set) var path: String
+  /// Locked as long as the run lasts: a file's lock holds between hosts, too.
   private var metrics: FileHandle?
-  /// The directory itself, whatever its name is by now; its lock keeps a second run out as long as this one lasts.
+  /// Whether the run has files of its own by now.
+  private var hasBegun = false
+  /// The directory itself, whatever its name is by now; its lock keeps a second run on this host out before there is any file.
   private let descriptor: Int32
   private var lastLook = ContinuousClock.now
   private let resumes: Bool
@@ -25,14 +28,31 @@ package final class RunDirectory {
     try AtomicFile.makeDirectory(path, permissions: 0o700)
     descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { throw FileError(path: path, action: "opened", code: errno) }
-    // Some network file systems can't lock a directory: there `begin` alone keeps the second run out.
-    if flock(descriptor, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK {
-      throw FileError(path: path, action: "written to", reason: "another run is writing there; choose another --output")
-    }
+    // Network file systems have no lock of a directory, or one that other hosts don't see.
+    try Self.lock(descriptor, path: path)
+    if resumes, FileManager.default.fileExists(atPath: "\(path)/metrics.jsonl") { metrics = try openMetrics(0) }
     if !resumes, Self.runFiles.contains(where: { FileManager.default.fileExists(atPath: "\(path)/\($0)") }) {
       throw TrainingError.outputHoldsRun(path)
     }
     guard access(path, W_OK | X_OK) == 0 else { throw FileError(path: path, action: "written to", code: errno) }
+  }
+
+  private static func lock(_ file: Int32, path: String) throws(FileError) {
+    if flock(file, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK {
+      throw FileError(path: path, action: "written to", reason: "another run is writing there; choose another --output")
+    }
+  }
+
+  /// The metrics, locked, and not yet written to.
+  private func openMetrics(_ flags: Int32) throws -> FileHandle {
+    let file = "\(path)/metrics.jsonl"
+    let opened = open(file, O_RDWR | O_APPEND | O_CLOEXEC | flags, 0o600)
+    guard opened >= 0 else {
+      throw errno == EEXIST ? TrainingError.outputHoldsRun(path) : FileError(path: file, action: "written", code: errno)
+    }
+    let handle = FileHandle(fileDescriptor: opened, closeOnDealloc: true)
+    try Self.lock(opened, path: path)
+    return handle
   }
 
   private static let runFiles = ["run.json", "privacy.json", "metrics.jsonl", "model", "checkpoints", "seen"]
@@ -47,7 +67,7 @@ package final class RunDirectory {
 
   /// Where the run that it holds goes on; nil where none was charged for anything.
   func resumption(say: (String) -> Void) throws -> Resumption? {
-    let found = try Resumption(checkpoints, ledger: ledger, say: say)
+    let found = try Resumption(checkpoints, ledger: ledger, metrics: "\(path)/metrics.jsonl", say: say)
     // The first checkpoint is there before the first step: where steps were made it was taken away, and with it their charges.
     if found == nil, FileManager.default.fileExists(atPath: model) || hasSteps { throw CheckpointError.none(path: path) }
     return found
@@ -59,9 +79,12 @@ package final class RunDirectory {
     return stat("\(path)/metrics.jsonl", &own) == 0 && own.st_size > 0
   }
 
-  /// The report of a run that is done; nil for one that isn't.
-  func finishedReport() throws -> [UInt8]? {
-    FileManager.default.fileExists(atPath: report) ? try FileBytes.read(report) : nil
+  /// The report of a run that is done; nil for one that isn't, or whose model or report is no longer there: it is written again.
+  func finishedReport() -> [UInt8]? {
+    guard ModelFile.hasWeights(directory: model), FileManager.default.fileExists(atPath: "\(model)/privacy.json"),
+      let bytes = try? FileBytes.read(report), (try? JSONDecoder().decode(TrainingReport.self, from: Data(bytes))) != nil
+    else { return nil }
+    return bytes
   }
 
   /// Writes what is known before the first step. `privacy.json` says what the whole run may spend: if the run is cut off, the
@@ -70,6 +93,7 @@ package final class RunDirectory {
     if resumes { try clearAside() }
     try DiskRoom.check(DiskNeed(setup).all - checkpoints.byteCount(), in: path)
     if setup.resumed == nil { try startFiles() } else { try goOn() }
+    hasBegun = true
     try AtomicFile.makeDirectory("\(path)/checkpoints", permissions: 0o700)
     let sets = setup.provenance.recordSets
     if !sets.isEmpty { try AtomicFile.makeDirectory("\(path)/seen", permissions: 0o700) }
@@ -81,13 +105,10 @@ package final class RunDirectory {
 
   /// The first file is made by one process alone, whatever the file system locks. What a start that was never charged left behind makes way.
   private func startFiles() throws {
-    let file = "\(path)/metrics.jsonl"
-    if resumes { for name in ["metrics.jsonl", "run.json", "privacy.json"] { unlink("\(path)/\(name)") } }
-    let made = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-    guard made >= 0 else {
-      throw errno == EEXIST ? TrainingError.outputHoldsRun(path) : FileError(path: file, action: "written", code: errno)
-    }
-    metrics = FileHandle(fileDescriptor: made, closeOnDealloc: true)
+    let held = try metrics ?? openMetrics(O_CREAT | O_EXCL)
+    guard ftruncate(held.fileDescriptor, 0) == 0 else { throw FileError(path: "\(path)/metrics.jsonl", action: "written", code: errno) }
+    if resumes { for name in ["run.json", "privacy.json"] { unlink("\(path)/\(name)") } }
+    metrics = held
   }
 
   /// Removes what a start that was cut off left under way: checkpoints, probes, files that never got their names.
@@ -110,7 +131,9 @@ package final class RunDirectory {
       guard unlink(report) == 0 else { throw FileError(path: report, action: "removed") }
       try AtomicFile.flushDirectory(checkpoints.path)
     }
-    metrics = FileHandle(fileDescriptor: try DurableLog.openCuttingTornLine(path: "\(path)/metrics.jsonl"), closeOnDealloc: true)
+    let held = try metrics ?? openMetrics(O_CREAT | O_EXCL)
+    try DurableLog.cutTornLine(of: held.fileDescriptor, path: "\(path)/metrics.jsonl")
+    metrics = held
   }
 
   func append(_ report: StepReport, epsilon: Double?, isPrivateRun: Bool) throws {
@@ -151,10 +174,12 @@ package final class RunDirectory {
   }
 
   /// Says what has been spent, where the run ends before it is done; nothing where it has not begun.
-  func stop(_ statement: PrivacyStatement) throws {
-    guard metrics != nil else { return }
+  ///
+  /// - Parameter statement: of so many charges as the ledger has; nil where it can't be trusted: then what was written as the run began stands.
+  func stop(_ statement: (_ charges: Int) throws -> PrivacyStatement?) throws {
+    guard hasBegun else { return }
     try find()
-    try write(statement, to: "privacy.json")
+    if let statement = try statement(DurableLog.lineCountWithTorn(at: ledger)) { try write(statement, to: "privacy.json") }
   }
 
   /// Writes the run's report: from then on it is done.
@@ -170,8 +195,7 @@ package final class RunDirectory {
   /// or without one.
   func finish(_ replica: ModelReplica, setup: TrainingSetup, statement: PrivacyStatement) throws {
     try find()
-    try metrics?.close()
-    metrics = nil
+    if let metrics, fsync(metrics.fileDescriptor) != 0 { throw FileError(path: "\(path)/metrics.jsonl", action: "flushed to the disk", code: errno) }
     try write(statement, to: "privacy.json")
     try AtomicFile.makeDirectory(model)
     try write(statement, to: "model/privacy.json", isForRelease: true)

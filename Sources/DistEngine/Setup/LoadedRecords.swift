@@ -36,11 +36,10 @@ struct LoadedRecords {
       let (dataset, hashes) = try loader.load(sources, hashesRecords: hashesRecords) { bytes, total in
         if isFirst, let line = reading.line(bytes, of: total) { progress(line) }
       }
-      // The same on every rank of the node, and of the job where the nodes have the same files.
-      guard dataset.countedTargetCount > 0 else {
-        let refusal = TrainingError.nothingCounts(data: files.joined(separator: ", "))
-        throw try environment?.world.agreed(refusal) ?? refusal
+      let check = {
+        guard dataset.countedTargetCount > 0 else { throw TrainingError.nothingCounts(data: files.joined(separator: ", ")) }
       }
+      try environment.map { try $0.world.agree("data", check) } ?? check()
       return (dataset, hashes)
     }
     (training, hashes) = try load(corpus.training, configuration.data, hashesRecords: hashesRecords)

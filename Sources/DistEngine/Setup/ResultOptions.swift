@@ -13,7 +13,8 @@ struct ResultOptions {
 
   /// - Parameter recordsDigest: of the training records' ids, labels and units, in order.
   init(
-    _ configuration: TrainingConfiguration, model: ModelConfiguration, recordsDigest: [UInt8], provenance: Provenance, datasetSize: Int, steps: Int
+    _ configuration: TrainingConfiguration, model: ModelConfiguration, tokenizer: any Tokenizer, recordsDigest: [UInt8], provenance: Provenance,
+    datasetSize: Int, steps: Int
   ) {
     // With a budget σ was made for so many steps; a schedule that ends has had its length in every rate.
     isLengthFree = configuration.schedule == .constant && !configuration.hasBudget
@@ -21,6 +22,10 @@ struct ResultOptions {
     values["--mode"] = configuration.mode.rawValue
     let start = provenance.start.map { $0.weightsDigest ?? "unknown" }
     values["--model"] = start.map { "the model of SHA-256 \($0)" } ?? configuration.model
+    values["what is known of the start model's training (its privacy.json, its run's seen/)"] = provenance.start.map { Self.digest($0.knownTraining) } ?? "nothing"
+    values["--base-is-public"] = "\(configuration.baseIsPublic)"
+    values["--unit"] = configuration.unitField ?? "none"
+    values["--tokenizer"] = (tokenizer as? FileTokenizer).map { "tokenizer.json of SHA-256 \($0.digest)" } ?? tokenizer.name
     values["the model's configuration"] = Self.digest(Array("\(model)".utf8))
     values["--data"] = provenance.ownFingerprint.map { "records of fingerprint \($0.prefix(16))" } ?? "unknown"
     values["the records' ids and units (--data, --tokenizer, --seq-len, --unit)"] = Self.digest(recordsDigest)
@@ -53,7 +58,6 @@ struct ResultOptions {
     case .targetEpsilon(let epsilon)?: values["--target-epsilon"] = "\(epsilon)"
     case nil: values["--target-epsilon"] = "\(TrainingConfiguration.builtinTargetEpsilon)"
     }
-    values["--base-is-public"] = "\(configuration.baseIsPublic)"
     let spent = provenance.spent(configuration).map { "\($0.samplingRate):\($0.noiseMultiplier):\($0.steps)" }
     values["what was spent before (--spent, the start model's privacy.json)"] = spent.isEmpty ? "nothing" : spent.joined(separator: ", ")
   }

@@ -10,9 +10,10 @@ struct Resumption: Codable, Sendable {
   ///
   /// - Parameters:
   ///   - ledger: the file of the charges.
+  ///   - metrics: the file of the steps: each had its charge before.
   ///   - say: is told of checkpoints that are damaged.
   /// - Returns: nil where there is neither a checkpoint nor a charge: the run starts.
-  init?(_ checkpoints: CheckpointDirectory, ledger: String, say: (String) -> Void) throws {
+  init?(_ checkpoints: CheckpointDirectory, ledger: String, metrics: String, say: (String) -> Void) throws {
     let found = try checkpoints.newestWhole { step, damage in
       say("\(checkpoints.path(ofStep: step))/\(damage): the checkpoint is damaged, and one before it is looked for")
     }
@@ -25,7 +26,27 @@ struct Resumption: Codable, Sendable {
       throw CheckpointError.chargesMissing(path: ledger, charges: charges, counted: manifest.charges)
     }
     (self.manifest, self.charges) = (manifest, charges)
+    guard manifest.isPrivate else { return }
+    let steps = try DurableLog.lineCountWithTorn(at: metrics)
+    guard charges >= steps else { throw CheckpointError.stepsUncharged(path: ledger, charges: charges, steps: steps) }
+    try Self.checkCharges(ledger, of: manifest)
   }
+
+  /// Every whole line is a charge of the run that the checkpoint is of.
+  private static func checkCharges(_ ledger: String, of manifest: CheckpointManifest) throws {
+    guard FileManager.default.fileExists(atPath: ledger) else { return }
+    let decoder = JSONDecoder()
+    for (index, line) in try DurableLog.lines(at: ledger).enumerated() {
+      let charge = try? decoder.decode(PrivacyLedger.Charge.self, from: Data(line.utf8))
+      guard let charge, charge.runID == manifest.runID, charge.noiseMultiplier == manifest.noiseMultiplier,
+        "\(charge.expectedBatchSize)" == manifest.options["--batch-size"], "\(charge.datasetSize)" == manifest.options["--dataset-size"]
+      else { throw CheckpointError.foreignCharge(path: ledger, line: index + 1) }
+    }
+  }
+}
+
+extension CheckpointManifest {
+  fileprivate var isPrivate: Bool { options["--mode"] != TrainingMode.standard.rawValue }
 }
 
 extension Communicator {

@@ -80,6 +80,14 @@ struct StartModel: Codable, Sendable {
     trainings.filter { $0.isPrivate && counts($0) }.flatMap(\.phases).filter { $0.steps > 0 }
   }
 
+  /// All that this run's own privacy rests on: it is what it was where these bytes are.
+  var knownTraining: [UInt8] {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = .sortedKeys
+    guard let trainings = try? encoder.encode(trainings) else { preconditionFailure("trainings as JSON") }
+    return Array((statement ?? "none").utf8) + Array(trainings) + Array(" \(exposesRecords)".utf8)
+  }
+
   /// What is to be said of it, a line each.
   func warnings(userSpent: [DPSGDPhase]) -> [String] {
     guard !isPublic else {

@@ -46,9 +46,9 @@ package struct TrainingSetup {
   }
 
   /// Charges when the run ends.
-  package var mostCharges: Int { min(allowedSteps, chargedSteps + steps - firstStep) }
+  package var mostCharges: Int { max(chargedSteps, min(allowedSteps, chargedSteps + steps - firstStep)) }
   /// Steps of the model when the run ends: fewer than ``steps`` where lost ones have used up the budget.
-  package var lastStep: Int { firstStep + max(0, mostCharges - chargedSteps) }
+  package var lastStep: Int { firstStep + mostCharges - chargedSteps }
 
   /// Whether the faster way to each norm is taken. With a seed, a run's bits must not hang on timings.
   package var timesNorms: Bool { configuration.seed == nil }
@@ -81,7 +81,7 @@ package struct TrainingSetup {
     let provenance = found ?? told
     let length = try communicator.agree("length of the run") { try Length(configuration, units: sources.training.unitCount) }
     let options = ResultOptions(
-      configuration, model: sources.model, recordsDigest: digest, provenance: provenance, datasetSize: length.datasetSize, steps: length.steps)
+      configuration, model: sources.model, tokenizer: sources.tokenizer, recordsDigest: digest, provenance: provenance, datasetSize: length.datasetSize, steps: length.steps)
     try communicator.agree("options of the run that goes on") {
       if isFirst, let resumption { try options.requireEqual(resumption.manifest.options) }
     }
@@ -111,7 +111,7 @@ package struct TrainingSetup {
     let plan = try Self.plan(configuration, sources, topology: topology, threads: threads, limits: [])
     let noise = try Self.noise(configuration, length, spent: provenance.spent(configuration), resumption: nil)
     let options = ResultOptions(
-      configuration, model: sources.model, recordsDigest: try sources.training.digest(), provenance: provenance, datasetSize: length.datasetSize,
+      configuration, model: sources.model, tokenizer: sources.tokenizer, recordsDigest: try sources.training.digest(), provenance: provenance, datasetSize: length.datasetSize,
       steps: length.steps)
     self.init(configuration, sources, provenance, length, plan, threads, noise, options, nil)
   }

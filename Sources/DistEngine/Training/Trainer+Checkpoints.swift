@@ -17,7 +17,7 @@ extension Trainer {
       return probe
     }
     let probe = String(decoding: try communicator.broadcast(bytes: Array(path.utf8)), as: UTF8.self)
-    let isSeen = probe.hasSuffix((try? String(decoding: FileBytes.read(probe), as: UTF8.self)) ?? "unseen")
+    let isSeen = (try? FileBytes.read(probe)).map { probe.hasSuffix("-" + String(decoding: $0, as: UTF8.self)) } ?? false
     let isShared = try communicator.allreduceMin(isSeen ? 1 : 0) == 1
     try communicator.agree("output") { if directory != nil { unlink(probe) } }
     return CheckpointWriter(
@@ -27,9 +27,8 @@ extension Trainer {
   /// What a run that is done has reported, on all ranks; nil for one that has steps to go. Collective.
   static func finishedReport(_ setup: TrainingSetup, _ directory: RunDirectory?, _ communicator: Communicator) throws -> TrainingReport? {
     guard setup.resumed != nil, setup.firstStep >= setup.lastStep else { return nil }
-    let own = try communicator.agree("report") { try directory?.finishedReport() ?? [] }
-    let bytes = try communicator.broadcast(bytes: own)
-    return bytes.isEmpty ? nil : try communicator.agree("report") { try JSONDecoder().decode(TrainingReport.self, from: Data(bytes)) }
+    let bytes = try communicator.broadcast(bytes: directory?.finishedReport() ?? [])
+    return bytes.isEmpty ? nil : try JSONDecoder().decode(TrainingReport.self, from: Data(bytes))
   }
 
   /// Reads the checkpoint into parameters and optimizer. Collective.
@@ -49,6 +48,8 @@ extension Trainer {
   }
 
   /// Writes a checkpoint and takes away those that needn't be kept. Collective.
+  ///
+  /// - Precondition: the ranks' parameters were compared, and are finite: each writes a part of them, in the place of one that was.
   func writeCheckpoint(_ optimizer: Optimizer, stepsDone: Int, charges: Int) throws {
     guard let checkpointWriter else { return }
     let start = ContinuousClock.now
@@ -90,8 +91,10 @@ extension Trainer {
 
   /// Writes what the ledger says, on rank 0, of a run that ends before it is done.
   func sayWhatWasSpent() {
-    guard let directory, let charges = try? DurableLog.lineCountWithTorn(at: directory.ledger) else { return }
-    let steps = setup.privacy == nil ? setup.firstStep + stepSeconds.count : charges
-    try? directory.stop(PrivacyStatement(setup, steps: steps))
+    let done = stepSeconds.count
+    try? directory?.stop { charges in
+      guard setup.privacy != nil else { return try PrivacyStatement(setup, steps: setup.firstStep + done) }
+      return charges < setup.chargedSteps + done ? nil : try PrivacyStatement(setup, steps: charges)
+    }
   }
 }

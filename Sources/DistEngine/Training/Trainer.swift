@@ -132,16 +132,20 @@ public final class Trainer {
         throw try communicator.agreed(TrainingError.lossNotFinite(step: index))
       }
       let isLast = index + 1 == setup.lastStep
-      if isLast || (index + 1).isMultiple(of: Self.checkInterval) { try checkParameters(after: index) }
-      if isLast || requests.stops || requests.checkpoints || isCheckpointed(after: index) {
+      let isWritten = isLast || checkpointWriter != nil && (requests.stops || requests.checkpoints || isCheckpointed(after: index))
+      if isWritten || (index + 1).isMultiple(of: Self.checkInterval) { try checkParameters(after: index) }
+      if isLast { try checkFinalLoss(after: index) }
+      if isWritten {
         try writeCheckpoint(step.optimizer, stepsDone: index + 1, charges: step.ledger?.chargedSteps ?? 0)
       }
       if requests.stops && !isLast { try stop(stepsDone: index + 1) }
       if isLast || isEvaluated(after: index) { try evaluate(after: index) }
     }
     environment.step = nil
-    if losses.isEmpty { try evaluate(after: setup.firstStep - 1) }
-    try checkFinalLoss()
+    if losses.isEmpty {
+      try evaluate(after: setup.firstStep - 1)
+      if setup.firstStep > 0 { try checkFinalLoss(after: setup.firstStep - 1) }
+    }
     return try finish(
       stepsDone: setup.firstStep + stepSeconds.count, stepsCharged: step.ledger?.chargedSteps ?? setup.firstStep + stepSeconds.count)
   }
@@ -179,12 +183,14 @@ public final class Trainer {
 
   private func makeLedger() throws -> PrivacyLedger? {
     guard let privacy = setup.privacy else { return nil }
+    let runID = setup.provenance.runID
     // Rank 0's is on disk; a file that can't be opened ends the run on all ranks before its first step.
-    try environment.world.agree("ledger") { if let directory { _ = try PrivacyLedger.log(path: directory.ledger, privacy) } }
+    try environment.world.agree("ledger") { if let directory { _ = try PrivacyLedger.log(path: directory.ledger, privacy, runID: runID) } }
     let (allowed, charged) = (setup.allowedSteps, setup.chargedSteps)
-    guard let directory else { return PrivacyLedger(privacy, allowedSteps: allowed, chargedSteps: charged, log: nil) }
+    guard let directory else { return PrivacyLedger(privacy, runID: runID, allowedSteps: allowed, chargedSteps: charged, log: nil) }
     return PrivacyLedger(
-      privacy, allowedSteps: allowed, chargedSteps: charged, log: try PrivacyLedger.log(path: directory.ledger, privacy))
+      privacy, runID: runID, allowedSteps: allowed, chargedSteps: charged,
+      log: try PrivacyLedger.log(path: directory.ledger, privacy, runID: runID))
   }
 
   private func isLogged(_ stepsDone: Int) -> Bool {
@@ -232,12 +238,11 @@ public final class Trainer {
   }
 
   /// The last update may have made a model that computes nothing: known by the first record's loss, which no step has taken.
-  private func checkFinalLoss() throws {
+  private func checkFinalLoss(after step: Int) throws {
     let communicator = environment.world
-    guard let last = losses.indices.last else { return }
     let isFinite = replica.loss(of: 0..<1, in: setup.training).sum.isFinite
     guard try communicator.allreduceMin(isFinite ? 1 : 0) == 0 else { return }
-    if setup.privacy == nil { throw try communicator.agreed(TrainingError.lossNotFinite(step: setup.firstStep + last)) }
+    if setup.privacy == nil { throw try communicator.agreed(TrainingError.lossNotFinite(step: step)) }
     losses.append(.infinity)
   }
 

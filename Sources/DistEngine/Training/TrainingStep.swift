@@ -54,8 +54,10 @@ struct TrainingStep: ~Copyable {
   /// Forward, backward, norms, clip factors, weighted sum of each microbatch. Ranks that share a sum run as many microbatches.
   private func accumulate(_ units: [Int], step: Int) throws -> ModelReplica.Totals {
     var batches = replica.batches(of: units, in: dataset, choice: choice, step: step)
-    batches.large = try exchange.sharingLargeUnits(batches.large) { unit, rank, ranks in
-      replica.sharedParts(ofUnit: unit, in: dataset, choice: choice, step: step, rank: rank, ranks: ranks)
+    if replica.plan.hasLargeUnits {
+      batches.large = try exchange.sharingLargeUnits(batches.large) { unit, rank, ranks in
+        replica.sharedParts(ofUnit: unit, in: dataset, choice: choice, step: step, rank: rank, ranks: ranks)
+      }
     }
     batches.pad(microbatches: try exchange.agreedMicrobatchCount(batches.microbatches.count))
     return replica.accumulateGradients(of: batches, in: dataset)
