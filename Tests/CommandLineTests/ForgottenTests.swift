@@ -68,7 +68,15 @@ extension LaunchedProgramTests {
         #expect(outcome.status == ExitStatus.refused, "\(outcome.status): \(outcome.standardError)")
         #expect(!FileManager.default.fileExists(atPath: "\(run.path)/model"))
       }
+      #expect(try run.checkpointSteps().allSatisfy { $0 < steps })
+    }
+
+    /// Parameters that aren't finite take no good checkpoint's place.
+    @Test func whatWasGoodBeforeItDiverged() throws {
+      let run = try InterruptedRun("\(Self.ghost.replacing("every 3", with: "every 2")) --optimizer sgd --learning-rate 1e38 --steps 10 --keep-checkpoints 1")
+      expectRefusal(try run.start(), naming: "not finite after step 1")
       #expect(try run.checkpointSteps() == [0])
+      #expect(try run.privacy().steps == run.lines("checkpoints/ledger.jsonl").count)
     }
 
     @Test(arguments: ["model/model.safetensors", "model/privacy.json", "checkpoints/report.json"]) func aDoneRunIsWrittenAgainWhereItIsNotWhole(file: String) throws {
