@@ -73,7 +73,7 @@ extension LaunchedProgramTests {
 
     /// Parameters that aren't finite take no good checkpoint's place.
     @Test func whatWasGoodBeforeItDiverged() throws {
-      let run = try InterruptedRun("\(Self.ghost.replacing("every 3", with: "every 2")) --optimizer sgd --learning-rate 1e38 --steps 10 --keep-checkpoints 1")
+      let run = try InterruptedRun("\(Self.ghost.replacing("every 3", with: "every 2")) --optimizer sgd --learning-rate 1e38 --max-grad-norm 1e6 --steps 10 --keep-checkpoints 1")
       expectRefusal(try run.start(), naming: "not finite after step 1")
       #expect(try run.checkpointSteps() == [0])
       #expect(try run.privacy().steps == run.lines("checkpoints/ledger.jsonl").count)
