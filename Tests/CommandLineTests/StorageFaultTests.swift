@@ -31,7 +31,7 @@ extension LaunchedProgramTests {
       Case(fault: "fsync:*/ledger.jsonl", after: 8, ranks: 2, names: "checkpoints/ledger.jsonl", metrics: 6, charges: 6, newest: 4),
       Case(fault: "write:*/metrics.jsonl", after: 6, names: "metrics.jsonl", metrics: 6, charges: 7, newest: 4),
       Case(fault: "open:*/.step-8/state-*", after: 0, names: "state-0-of-1.safetensors", metrics: 8, charges: 8, newest: 4),
-      Case(fault: "write:*/.step-8/state-*", after: 2, names: "state-0-of-1.safetensors", metrics: 8, charges: 8, newest: 4),
+      Case(fault: "write:*/.step-8/state-*", after: 0, names: "state-0-of-1.safetensors", metrics: 8, charges: 8, newest: 4),
       Case(fault: "write:*/.step-8/state-1-of-2.*", after: 0, ranks: 2, names: "state-1-of-2.safetensors", metrics: 8, charges: 8, newest: 4),
       Case(fault: "fsync:*/.step-8/state-0-of-2.*", after: 0, ranks: 2, names: "state-0-of-2.safetensors", metrics: 8, charges: 8, newest: 4),
       Case(fault: "write:*/.step-8/manifest.json*", after: 0, names: "manifest.json", metrics: 8, charges: 8, newest: 4),
