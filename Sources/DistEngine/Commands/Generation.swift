@@ -69,7 +69,7 @@ extension Generation {
     model directory: String, prompt: String, count: Int, temperature: Double, topK: Int?, seed: UInt64?,
     tokenizer kind: TokenizerKind? = nil, note: (String) -> Void = { _ in }
   ) throws -> [UInt8] {
-    let source = try ModelSource.resolve(directory, tokenizer: kind)
+    let source = try ModelSource.resolve(directory, tokenizer: kind, task: .generation)
     guard source.directory != nil else { throw TrainingError.noWeights(preset: directory) }
     source.notes.forEach(note)
     let (tokenizer, model) = (source.tokenizer, source.configuration)

@@ -109,6 +109,8 @@ public enum TrainingError: UserError, Equatable {
   case encoderWithoutLabels(model: String)
   /// A classifier's head predicts no next token.
   case classifierWithoutLabels(model: String)
+  /// Neither an encoder nor a classifier's head can write texts.
+  case continuesNoText(model: String, isClassifier: Bool)
   /// A model without a classifier where a trained one is needed.
   case noClassifier(model: String)
   /// Stated labels that aren't a trained classifier's.
@@ -168,6 +170,9 @@ public enum TrainingError: UserError, Equatable {
       "--model \(model) is an encoder, which has no next token to predict: it classifies, so --label-field must name the field of the labels"
     case .classifierWithoutLabels(let model):
       "--model \(model) is a classifier, which has no next token to predict: --label-field must name the field of the labels"
+    case .continuesNoText(let model, let isClassifier):
+      "--model \(model) is \(isClassifier ? "a classifier" : "an encoder"), which continues no text: generate needs a language model"
+        + (isClassifier ? "; classify says its labels" : "")
     case .noClassifier(let model): "--model \(model) has no classifier: one that was trained with --label-field has"
     case .otherLabels(let model, let own, let stated):
       "--labels: the classifier of \(model) knows \(ModelTask.listed(own)), not \(ModelTask.listed(stated)): it can't be evaluated on those"
