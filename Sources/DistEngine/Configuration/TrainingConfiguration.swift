@@ -131,7 +131,7 @@ public enum TrainingError: UserError, Equatable {
   /// A node has not what the ranks on it need: which, and what would fit.
   case notEnoughMemory(String)
   /// What a rank has read or was told differs from rank 0's.
-  case ranksDisagree(what: String, rank: Int)
+  case ranksDisagree(what: String, rank: Int, host: String)
   case diverged(step: Int)
   case lossNotFinite(step: Int)
   /// 1-based.
@@ -194,8 +194,8 @@ public enum TrainingError: UserError, Equatable {
       "--memory-budget \(budget): a rank's buffers need \((needed - 1) / MemoryMeter.megabyte + 1)MB at least: allow that many, or lower --microbatch or --seq-len"
     case .notEnoughMemory(let what): "the run \(what)"
     case .outputHoldsRun(let path): "--output \(path) holds a run already: name another directory"
-    case .ranksDisagree(let what, let rank):
-      "\(what) of rank \(rank) differ from those of rank 0: every host must have the same files and options"
+    case .ranksDisagree(let what, let rank, let host):
+      "\(what) of rank \(rank) on \(host) differ from those of rank 0: every host must have the same files and options"
     case .lossNotFinite(let step): "no loss is finite at step \(step): the run diverged; a smaller --learning-rate may help"
     case .logitsNotFinite(let record): "record \(record): what the model computes is not finite: its parameters are too large"
     case .alreadyRun: "a trainer runs once: a second run would draw the same noise again"
