@@ -1,4 +1,5 @@
 import DistEngine
+import TestSupport
 import Testing
 
 /// What stands around a text: the same in training, evaluation and the beginning of what `generate` continues, whatever a file's post-processor adds.
@@ -20,6 +21,7 @@ import Testing
     let file = try TokenFixture.tokenizer(name)
     let tokenizer = file.framing(begin: begin, end: end)
     let start = [begin ?? end]
+    #expect(tokenizer.addedBegin == (addsBegin ? begin : nil))
     for text in Self.texts {
       let ids = file.ids(text)
       #expect(sequence(RecordStore([text]), tokenizer) == start + ids + [end], "\(text)")
@@ -30,6 +32,19 @@ import Testing
       #expect(file.classified(text).ids == (addsBegin ? start : []) + ids, "\(text)")
       if !ids.isEmpty || addsBegin { #expect(sequence(RecordStore([text]), tokenizer, .classification) == file.classified(text).ids, "\(text)") }
     }
+  }
+
+  /// A post-processor that isn't asked, and would have begun texts otherwise, is worth a line.
+  @Test func anotherBeginOfTheTokenizersIsSaid() throws {
+    let own = "\(TokenFixture.folder)/../stories260K/model"
+    #expect(try ModelSource.resolve(own).notes.allSatisfy { !$0.contains("in front of a text") })
+    let directory = try TemporaryDirectory()
+    for name in ["tokenizer.json", "model.safetensors"] { _ = try directory.file(name, FileBytes.read("\(own)/\(name)")) }
+    let configuration = try String(decoding: FileBytes.read("\(own)/config.json"), as: UTF8.self)
+    _ = try directory.file("config.json", configuration.replacing("\"bos_token_id\": 1", with: "\"bos_token_id\": null"))
+    let source = try ModelSource.resolve(directory.path)
+    #expect(source.tokenizer.startOfText == 2)
+    #expect(source.notes.contains { $0.contains("puts token 1 in front of a text; records and prompts begin with 2") }, "\(source.notes)")
   }
 
   @Test(arguments: ["minilm", "wordpiece", "bytebpe"]) func anEncodersTextsStandBetweenItsPostProcessorsTokens(name: String) throws {
