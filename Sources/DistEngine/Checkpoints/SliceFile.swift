@@ -16,6 +16,7 @@ package final class SliceFile {
   private var hash = SHA256()
   private var bytes = 0
   private var isOpen = true
+  private var isDirect = false
 
   /// What isn't written yet: a piece that is still in the processor's cache when it is hashed.
   private let piece: UnsafeMutableRawBufferPointer
@@ -24,10 +25,10 @@ package final class SliceFile {
   package static let pieceBytes = 512 << 10
   /// What devices want addresses, lengths and places to be multiples of.
   private static let alignment = 4096
+  // O_DIRECT, which is a GNU extension and so isn't imported.
   #if arch(arm64)
     private static let direct: Int32 = 0o200000
   #else
-    /// O_DIRECT, which is a GNU extension to Glibc and so isn't imported.
     private static let direct: Int32 = 0o40000
   #endif
 
@@ -64,15 +65,25 @@ package final class SliceFile {
   private func writePiece() throws {
     let full = UnsafeRawBufferPointer(rebasing: piece[..<filled])
     hash.update(bufferPointer: full)
-    try writeFully(full, to: file, path: path)
+    try writeFully(UnsafeRawBufferPointer(rebasing: full[writeDirect(full)...]), to: file, path: path)
     bytes += filled
     filled = 0
   }
 
-  /// Where the file system can't there is no harm: the file is written through the cache.
-  private func setDirect(_ isDirect: Bool) {
+  /// Writes what it can past the cache. The rest goes through it where a file system takes the flag and not the write, or a limit cuts a piece off
+  /// at a place where no piece may begin; what fails for another reason fails again, and says so.
+  ///
+  /// - Returns: bytes written.
+  private func writeDirect(_ full: UnsafeRawBufferPointer) -> Int {
+    guard isDirect else { return 0 }
+    let result = write(file, full.baseAddress, full.count)
+    if result < 0 ? errno == EINVAL : result < full.count { setDirect(false) }
+    return max(0, result)
+  }
+
+  private func setDirect(_ wanted: Bool) {
     let flags = fcntl(file, F_GETFL)
-    _ = fcntl(file, F_SETFL, isDirect ? flags | Self.direct : flags & ~Self.direct)
+    isDirect = fcntl(file, F_SETFL, wanted ? flags | Self.direct : flags & ~Self.direct) == 0 && wanted
   }
 
   /// Writes the rest, and returns when all is on the disk.
