@@ -36,7 +36,7 @@ struct Alone: ParsableCommand {
     let mode: TrainingMode = try Choice.one(mode, "mode")
     let clipping: Clipping = try Choice.one(shape.clipping, "clipping")
     let model = try Choice.preset(shape.model).configuration
-    let dataset = TokenizedDataset.synthetic(records: shape.batch, length: shape.seqLen)
+    let dataset = TokenizedDataset.synthetic(records: shape.batch, length: shape.seqLen, labels: model.isEncoder ? model.labelCount : nil)
     try Self.warmUp()
     let before = MemoryMeter.residentBytes
     var run = try FixedBatchRun(

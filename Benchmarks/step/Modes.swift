@@ -23,7 +23,7 @@ struct Modes: ParsableCommand {
     let shape = try Choice.preset(model).configuration
     let clipping: Clipping = try Choice.one(clipping, "clipping")
     let modes: [TrainingMode] = try Choice.list(modes, "mode")
-    let dataset = TokenizedDataset.synthetic(records: batch, length: seqLen)
+    let dataset = TokenizedDataset.synthetic(records: batch, length: seqLen, labels: shape.isEncoder ? shape.labelCount : nil)
     let recomputations: [Recomputation] = try Choice.list(recompute, "recomputation")
     let teams = try Choice.numbers(threads, "number of threads").map(ThreadTeam.init(count:))
     var runs = try modes.flatMap { mode in
