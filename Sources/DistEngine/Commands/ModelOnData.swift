@@ -16,7 +16,8 @@ package struct ModelOnData {
     let threads = try ThreadCounts(configuration.performance, in: environment).own
     let source = try communicator.agree("model") {
       try configuration.validate()
-      let source = try ModelSource.resolve(configuration.model, tokenizer: configuration.tokenizer, task: task)
+      let source = try ModelSource.resolve(
+        configuration.model, tokenizer: configuration.tokenizer, task: task, adapter: try AdapterRequest(configuration))
       guard source.directory != nil else { throw TrainingError.noWeights(preset: configuration.model) }
       return source
     }
@@ -34,7 +35,7 @@ package struct ModelOnData {
       return try ModelReplica(plan)
     }
     if communicator.rank == 0 { (source.notes + dataset.notes(verb)).forEach(note) }
-    try replica.loadParameters(from: configuration.model, key: RandomKey(seed: 0), communicator: communicator)
+    try replica.loadParameters(from: configuration.model, adapter: configuration.adapter, key: RandomKey(seed: 0), communicator: communicator)
     (self.replica, self.dataset) = (replica, dataset)
   }
 }

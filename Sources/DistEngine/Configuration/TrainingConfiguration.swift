@@ -22,6 +22,10 @@ public struct TrainingConfiguration: Sendable {
 
   /// Which parameters are trained.
   public var trainable = TrainableParameters.all
+  /// What is asked of adapters, where they are trained.
+  public var lora = LoRAOptions()
+  /// The directory of the adapter that stands beside the model, and is trained on where something is trained.
+  public var adapter: String?
   public var mode = TrainingMode.ghost
   public var clipping = Clipping.flat
   public var maxGradNorm = 1.0
@@ -118,6 +122,8 @@ public enum TrainingError: UserError, Equatable {
   case outputHoldsRun(String)
   /// A preset where trained weights are needed.
   case noWeights(preset: String)
+  /// An adapter beside a preset, whose parameters are other ones each time.
+  case adapterOfPreset(preset: String)
   /// A model directory has a tokenizer of its own, which can't be used here.
   case foreignTokenizer(file: String)
   /// Neither tokenizer nor model say what ends texts.
@@ -178,6 +184,8 @@ public enum TrainingError: UserError, Equatable {
     case .noWeights(let preset):
       "--model \(preset) is a preset, which has no weights: name a model directory"
         + (ModelPreset.isAlsoDirectory(preset) ? " (./\(preset) is the one that lies here)" : "")
+    case .adapterOfPreset(let preset):
+      "--model \(preset) is a preset, whose parameters are new in every run: an adapter needs the model that it stands beside, so name a model directory"
     case .foreignTokenizer(let file):
       "\(file): the model's ids are those of this tokenizer, which is not read here: --tokenizer names a tokenizer.json "
         + "with the same ids; --tokenizer bytes makes ids of bytes all the same"
@@ -211,6 +219,7 @@ extension TrainingConfiguration {
       guard condition else { throw .badOption(option: option, value: "\(value)", allowed: allowed) }
     }
     try validateFields()
+    try validateAdapters(check)
     try check(batchSize >= 1, "--batch-size", batchSize, "1 or more")
     // Squares are float32, with an absolute rounding error of 2^-150 once they are subnormal: 10^10 of them are off by 10^-35, which is
     // 10^-11 of C^2 at the lower end; at the upper one C^2 is 10^14 times below the largest float32.
@@ -289,6 +298,24 @@ extension TrainingConfiguration {
     }
     if !isClassification && textFields.count == 2 {
       throw .conflictingOptions("--text-field \(textFields.joined(separator: ",")): a pair is for --label-field; a language model has --prompt-field")
+    }
+  }
+
+  private func validateAdapters(
+    _ check: (Bool, String, Any, String) throws(TrainingError) -> Void
+  ) throws(TrainingError) {
+    if let rank = lora.rank { try check((1...LoRAOptions.mostRank).contains(rank), "--lora-rank", rank, "1 to \(LoRAOptions.mostRank)") }
+    if let alpha = lora.alpha { try check(alpha > 0 && alpha.isFinite, "--lora-alpha", alpha, "a number above 0") }
+    if case .modules(let names)? = lora.targets {
+      try check(
+        !names.isEmpty && !names.contains(""), "--lora-targets", names.joined(separator: ","),
+        "names of linear layers, as q_proj,v_proj, or \(LowRankAdapters.Targets.allLinearName)")
+    }
+    if adapter != nil && trainable != .lora {
+      throw .conflictingOptions("--trainable \(trainable.rawValue): with --adapter it is the adapter that is trained: leave out --trainable, or merge the adapter first")
+    }
+    if trainable != .lora && lora != LoRAOptions() {
+      throw .conflictingOptions("--lora-rank, --lora-alpha, --lora-targets and --lora-freeze-a are for --trainable lora")
     }
   }
 

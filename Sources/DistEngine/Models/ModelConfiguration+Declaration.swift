@@ -9,7 +9,8 @@ extension ModelConfiguration {
   private func declare(
     capacity: Microbatch.Capacity, policy: PassPolicy, lowestTrainedStage: Int?
   ) -> (declaration: ModelDeclaration, model: Model) {
-    var declaration = ModelDeclaration(blocks: layers, capacity: capacity, policy: policy, lowestTrainedStage: lowestTrainedStage)
+    var declaration = ModelDeclaration(
+      blocks: layers, capacity: capacity, policy: policy, adapters: adapters, lowestTrainedStage: lowestTrainedStage)
     let model = family.declare(self, in: &declaration)
     return (declaration, model)
   }

@@ -64,15 +64,23 @@ package enum ModelFile {
   /// Compares the headers of a directory's weights with what `config.json` says, before anything is planned or allocated for it.
   ///
   /// Weights that aren't there are not missed: one rank alone reads them.
+  /// - Parameter adapter: the directory of an adapter, which has what the model lacks of a classifier.
   /// - Returns: what is to be known of heads: which is new, which isn't used.
   /// - Throws: what ``readParameters(directory:layout:into:)`` throws of names and shapes.
   @discardableResult
-  package static func checkShapes(directory: String, configuration: ModelConfiguration, allowsNewHead: Bool = false) throws -> [String] {
+  package static func checkShapes(
+    directory: String, configuration: ModelConfiguration, allowsNewHead: Bool = false, adapter: String? = nil
+  ) throws -> [String] {
     let isThere = [weightsName, indexName].contains { FileManager.default.fileExists(atPath: "\(directory)/\($0)") }
     guard isThere else { return [] }
-    let checked = try checkedTensors(directory: directory, layout: configuration.parameterLayout, allowsNewHead: allowsNewHead)
+    let allowsNewHead = allowsNewHead || adapter != nil
+    let checked = try checkedTensors(directory: directory, layout: configuration.base.parameterLayout, allowsNewHead: allowsNewHead)
     var notes: [String] = []
-    if !checked.new.isEmpty {
+    if let adapter {
+      if let missing = checked.new.first(where: { !(configuration.adapters?.saves(parameter: $0) ?? false) }) {
+        throw AdapterError.headMissing(model: directory, tensor: missing, adapter: adapter)
+      }
+    } else if !checked.new.isEmpty {
       notes.append("\(directory) has no classifier for \(configuration.labelCount) labels: \(checked.new.joined(separator: ", ")) are new")
     }
     if let first = checked.unused.first {

@@ -149,8 +149,12 @@ package struct TrainingSetup {
         throw TrainingError.conflictingOptions("--eval-data \(evaluation) is a training file: records that training has seen measure nothing")
       }
       source = try ModelSource.resolve(
-        configuration.model, tokenizer: configuration.tokenizer, task: configuration.task(allowsNewHead: true))
+        configuration.model, tokenizer: configuration.tokenizer, task: configuration.task(allowsNewHead: true),
+        adapter: try AdapterRequest(configuration))
       self.configuration = source.trainedConfiguration
+      if configuration.trainable == .lora, source.directory == nil, configuration.output != nil {
+        throw TrainingError.adapterOfPreset(preset: configuration.model)
+      }
       guard self.configuration.parameterTable(trainable: configuration.trainable).trained.totalCount > 0 else {
         throw TrainingError.conflictingOptions("--trainable \(configuration.trainable.rawValue): the model has no such parameter, so nothing would be trained")
       }

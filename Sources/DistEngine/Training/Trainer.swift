@@ -77,7 +77,7 @@ public final class Trainer {
     var optimizer = replica.makeOptimizer()
     try replica.team.use {
       try replica.loadParameters(
-        from: setup.modelDirectory, key: key, allowsNewHead: setup.model.labels != nil, communicator: communicator, exchange: exchange)
+        from: setup.modelDirectory, adapter: setup.configuration.adapter, key: key, allowsNewHead: setup.model.labels != nil, communicator: communicator, exchange: exchange)
       if let manifest = setup.resumed, finished == nil {
         try Self.restore(manifest, directory, replica, &optimizer, freshFrozen: setup.modelDirectory == nil, communicator, exchange)
       }

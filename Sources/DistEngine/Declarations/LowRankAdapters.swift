@@ -1,0 +1,73 @@
+/// Adapters of low rank (LoRA: Hu et al. 2021, arXiv 2106.09685) beside a frozen model's linear layers: `y = x·W + b + s·(x·Aᵀ)·Bᵀ`,
+/// `A [r,d]`, `B [p,r]`, `s` = α/r. What is adapted is said here once; names and matching are PEFT's.
+public struct LowRankAdapters: Sendable, Hashable {
+  /// Which linear layers are adapted.
+  public enum Targets: Sendable, Hashable, CustomStringConvertible {
+    /// All of the blocks': attention's and the feed-forward layers'.
+    case allLinear
+    /// Those whose name is one of these, or ends with one behind a dot.
+    case modules([String])
+
+    public static let allLinearName = "all-linear"
+
+    public var description: String {
+      switch self {
+      case .allLinear: Self.allLinearName
+      case .modules(let names): names.sorted().joined(separator: ",")
+      }
+    }
+
+    /// - Parameter module: its whole name, `transformer.h.0.attn.c_attn`.
+    func contains(_ module: String) -> Bool {
+      switch self {
+      case .allLinear: true
+      case .modules(let names): names.contains { Self.names($0, module) }
+      }
+    }
+
+    static func names(_ name: String, _ module: String) -> Bool { module == name || module.hasSuffix("." + name) }
+  }
+
+  /// r
+  public let rank: Int
+  /// α
+  public let alpha: Double
+  public let targets: Targets
+  /// Whether s is α/√r (Kalajdzievski 2023, arXiv 2312.03732).
+  public let isRankStabilized: Bool
+  /// Whether A stays as it was drawn and B alone is trained, so that no product of two noises arises (Sun et al. 2024, arXiv 2403.12313).
+  public let freezesDown: Bool
+  /// Modules that are trained whole beside the adapters, a classifier's: whole names of its layers.
+  package let savedModules: [String]
+  /// The names that stand for them in `modules_to_save`; others, which the model lacks, may be among them.
+  package let savedNames: [String]
+
+  package init(
+    rank: Int, alpha: Double, targets: Targets, isRankStabilized: Bool = false, freezesDown: Bool = false, savedModules: [String] = [],
+    savedNames: [String] = []
+  ) {
+    precondition(rank >= 1, "adapters of rank \(rank)")
+    (self.rank, self.alpha, self.targets) = (rank, alpha, targets)
+    (self.isRankStabilized, self.freezesDown) = (isRankStabilized, freezesDown)
+    (self.savedModules, self.savedNames) = (savedModules, savedNames)
+  }
+
+  /// s
+  package var scale: Double { alpha / (isRankStabilized ? Double(rank).squareRoot() : Double(rank)) }
+
+  /// What stands before the names of an adapter's own tensors, in files and in the canonical order: they come before all of the model's, so
+  /// that no factor's name stands between those of a layer's weight and bias.
+  package static let prefix = "base_model.model."
+  static let downName = "lora_A"
+  static let upName = "lora_B"
+
+  /// Whether a tensor, behind ``prefix`` or not, belongs to a module that is trained whole.
+  func saves(parameter name: String) -> Bool {
+    savedModules.contains { name == "\($0).weight" || name == "\($0).bias" }
+  }
+}
+
+extension ParameterLayout.Entry {
+  /// Whether it is stored with an adapter and not with the model.
+  package var isOfAdapter: Bool { name.hasPrefix(LowRankAdapters.prefix) }
+}
