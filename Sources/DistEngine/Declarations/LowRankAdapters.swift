@@ -33,23 +33,24 @@ public struct LowRankAdapters: Sendable, Hashable {
   /// α
   public let alpha: Double
   public let targets: Targets
+  package let names: FactorNames
   /// Whether s is α/√r (Kalajdzievski 2023, arXiv 2312.03732).
   public let isRankStabilized: Bool
   /// Whether A stays as it was drawn and B alone is trained, so that no product of two noises arises (Sun et al. 2024, arXiv 2403.12313).
   public let freezesDown: Bool
-  /// Modules that are trained whole beside the adapters, a classifier's: whole names of its layers.
-  package let savedModules: [String]
+  /// Tensors that are trained whole beside the adapters, a classifier's: the model's own names.
+  package let savedParameters: Set<String>
   /// The names that stand for them in `modules_to_save`; others, which the model lacks, may be among them.
   package let savedNames: [String]
 
   package init(
-    rank: Int, alpha: Double, targets: Targets, isRankStabilized: Bool = false, freezesDown: Bool = false, savedModules: [String] = [],
-    savedNames: [String] = []
+    rank: Int, alpha: Double, targets: Targets, names: FactorNames, isRankStabilized: Bool = false, freezesDown: Bool = false,
+    savedParameters: Set<String> = [], savedNames: [String] = []
   ) {
     precondition(rank >= 1, "adapters of rank \(rank)")
-    (self.rank, self.alpha, self.targets) = (rank, alpha, targets)
+    (self.rank, self.alpha, self.targets, self.names) = (rank, alpha, targets, names)
     (self.isRankStabilized, self.freezesDown) = (isRankStabilized, freezesDown)
-    (self.savedModules, self.savedNames) = (savedModules, savedNames)
+    (self.savedParameters, self.savedNames) = (savedParameters, savedNames)
   }
 
   /// s
@@ -58,12 +59,12 @@ public struct LowRankAdapters: Sendable, Hashable {
   /// What stands before the names of an adapter's own tensors, in files and in the canonical order: they come before all of the model's, so
   /// that no factor's name stands between those of a layer's weight and bias.
   package static let prefix = "base_model.model."
-  static let downName = "lora_A"
-  static let upName = "lora_B"
 
-  /// Whether a tensor, behind ``prefix`` or not, belongs to a module that is trained whole.
-  func saves(parameter name: String) -> Bool {
-    savedModules.contains { name == "\($0).weight" || name == "\($0).bias" }
+  /// What the factors are called behind their layer's name.
+  package struct FactorNames: Sendable, Hashable {
+    package let down, up: String
+
+    package init(down: String, up: String) { (self.down, self.up) = (down, up) }
   }
 }
 

@@ -110,7 +110,7 @@ package struct ModelDeclaration {
   ) -> ParameterID {
     let name = parameterPrefix + name
     let isFactor = role == .adapterDown || role == .adapterUp
-    let isSaved = role == .classifier && adapters?.saves(parameter: name) ?? false
+    let isSaved = role == .classifier && adapters?.savedParameters.contains(name) ?? false
     let isKept = role == .adapterDown && adapters?.freezesDown ?? false
     parameters.append(
       ParameterDeclaration(

@@ -19,7 +19,7 @@ package struct Projection: Sendable {
 
   package var shape: LinearShape { base.shape }
 
-  /// Declares `name.weight` and `name.bias`, and of an adapter `name.lora_A.weight [r,d]` and `name.lora_B.weight [p,r]`.
+  /// Declares `name.weight` and `name.bias`, and of an adapter its two factors `[r,d]` and `[p,r]`.
   init(_ name: String, _ shape: LinearShape, layout: Linear.WeightLayout, hasBias: Bool, fresh: FreshValues, in d: inout ModelDeclaration) {
     base = Linear(name, shape, layout: layout, hasBias: hasBias, fresh: fresh, in: &d)
     guard let adapters = d.adapters(ofModule: name) else {
@@ -28,10 +28,10 @@ package struct Projection: Sendable {
     }
     let rank = adapters.rank
     let down = Linear(
-      "\(name).\(LowRankAdapters.downName)", LinearShape(inputs: shape.inputs, outputs: rank), layout: .outputByInput, hasBias: false,
+      "\(name).\(adapters.names.down)", LinearShape(inputs: shape.inputs, outputs: rank), layout: .outputByInput, hasBias: false,
       role: .adapterDown, fresh: .uniform(bound: 1 / Double(shape.inputs).squareRoot()), in: &d)
     let up = Linear(
-      "\(name).\(LowRankAdapters.upName)", LinearShape(inputs: rank, outputs: shape.outputs), layout: .outputByInput, hasBias: false,
+      "\(name).\(adapters.names.up)", LinearShape(inputs: rank, outputs: shape.outputs), layout: .outputByInput, hasBias: false,
       role: .adapterUp, fresh: .zeros, in: &d)
     adapter = Adapter(
       down: down, up: up, scale: Float(adapters.scale), lowered: d.activation("\(name) lowered", columns: rank),

@@ -75,6 +75,11 @@ package enum AdapterFile {
 
   // MARK: Tensors
 
+  /// Whether a directory has both files that are written here.
+  static func isWhole(directory: String) -> Bool {
+    [weightsName, configurationName].allSatisfy { FileManager.default.fileExists(atPath: "\(directory)/\($0)") }
+  }
+
   /// Compares the header of a directory's tensors with the adapter of a configuration.
   static func checkShapes(directory: String, configuration: ModelConfiguration) throws {
     _ = try checkedFile(directory: directory, layout: configuration.parameterLayout)
@@ -133,7 +138,7 @@ package enum AdapterFile {
       "peft_type": .string("LORA"), "task_type": .string(configuration.labels == nil ? "CAUSAL_LM" : "SEQ_CLS"),
       "base_model_name_or_path": .string(model), "r": .integer(adapters.rank), "lora_alpha": .number(adapters.alpha),
       "use_rslora": .boolean(adapters.isRankStabilized), "use_dora": .boolean(false), "lora_dropout": .number(0), "bias": .string("none"),
-      "fan_in_fan_out": .boolean(configuration.family.storesInputByOutput), "inference_mode": .boolean(true), "init_lora_weights": .boolean(true),
+      "fan_in_fan_out": .boolean(configuration.storesInputByOutput), "inference_mode": .boolean(true), "init_lora_weights": .boolean(true),
       "target_modules": .array(configuration.writtenTargets.map(JSONValue.string)),
       "modules_to_save": saved.isEmpty ? .null : .array(saved.map(JSONValue.string)),
     ]

@@ -2,6 +2,9 @@ extension ModelConfiguration {
   /// The model without adapters, as its own files have it.
   package var base: ModelConfiguration { adapted(by: nil) }
 
+  /// Whether blocks' matrices are stored `[in, out]`.
+  package var storesInputByOutput: Bool { family.storesInputByOutput }
+
   /// The linear layers that an adapter may stand beside, by their whole names.
   package var adaptableModules: [String] { modules(adaptedBy: .allLinear) }
 
@@ -9,15 +12,21 @@ extension ModelConfiguration {
   package var adaptedModules: [String] { adapters.map { modules(adaptedBy: $0.targets) } ?? [] }
 
   private func modules(adaptedBy targets: LowRankAdapters.Targets) -> [String] {
-    let ending = ".\(LowRankAdapters.downName).weight"
-    return adapted(by: LowRankAdapters(rank: 1, alpha: 1, targets: targets)).parameterLayout.filter { $0.role == .adapterDown }
+    let ending = ".\(LowRankAdapters.FactorNames.peft.down).weight"
+    return adapted(by: LowRankAdapters(rank: 1, alpha: 1, targets: targets, names: .peft)).parameterLayout.filter { $0.role == .adapterDown }
       .map { String($0.name.dropFirst(LowRankAdapters.prefix.count).dropLast(ending.count)) }
   }
 
-  /// The classifier's layers, by their whole names: `classifier`, `bert.pooler.dense`.
-  package var classifierModules: [String] {
-    base.parameterLayout.filter { $0.role == .classifier && $0.name.hasSuffix(".weight") }.map { String($0.name.dropLast(".weight".count)) }
+  /// Tensors of the factors of each adapter, and of the weight that they stand beside.
+  package var factors: [(weight: String, down: String, up: String)] {
+    adaptedModules.map { module in
+      let own = "\(LowRankAdapters.prefix)\(module)."
+      return ("\(module).weight", "\(own)\(LowRankAdapters.FactorNames.peft.down).weight", "\(own)\(LowRankAdapters.FactorNames.peft.up).weight")
+    }
   }
+
+  /// The classifier's tensors.
+  private var classifierParameters: [String] { labels == nil ? [] : base.parameterLayout.filter { $0.role == .classifier }.map(\.name) }
 
   /// `target_modules` for what is adapted: the names' last parts, where they mean no other layer, else the names within a block.
   package var writtenTargets: [String] {
@@ -54,13 +63,13 @@ extension ModelConfiguration {
     let targets = request.targets ?? .allLinear
     try check(targets, "--lora-targets")
     let rank = request.rank ?? LoRAOptions.standardRank
-    let modules = labels == nil ? [] : classifierModules
+    let saved = classifierParameters
     let encoder = family.names.first.map { $0.prefix } ?? ""
-    let names = Set(modules.map { String(($0.hasPrefix(encoder) ? $0.dropFirst(encoder.count) : $0[...]).split(separator: ".").first ?? "") })
+    let names = Set(saved.map { String(($0.hasPrefix(encoder) ? $0.dropFirst(encoder.count) : $0[...]).split(separator: ".").first ?? "") })
     return adapted(
       by: LowRankAdapters(
-        rank: rank, alpha: request.alpha ?? Double(2 * rank), targets: targets, freezesDown: request.freezesDown, savedModules: modules,
-        savedNames: names.sorted()))
+        rank: rank, alpha: request.alpha ?? Double(2 * rank), targets: targets, names: .peft, freezesDown: request.freezesDown,
+        savedParameters: Set(saved), savedNames: names.sorted()))
   }
 
   /// The model with a directory's adapter.
@@ -69,30 +78,29 @@ extension ModelConfiguration {
   func adapted(by stored: AdapterFile.Description, _ request: LoRAOptions) throws -> ModelConfiguration {
     try request.check(against: stored)
     try check(stored.targets, "\(stored.path): target_modules")
-    let classifier = labels == nil ? [] : classifierModules
     for name in stored.savedNames {
       // Other modules of that name would be trained whole, too.
       let others = base.parameterLayout.filter { $0.role != .classifier }.map(\.name)
-      if let other = others.first(where: { LowRankAdapters.Targets.names(name, Self.module(of: $0)) || $0.contains(".\(name).") }) {
+      if let other = others.first(where: { $0.hasPrefix("\(name).") || $0.contains(".\(name).") }) {
         throw AdapterError.unsupported(
           path: stored.path, key: "modules_to_save", value: "\"\(name.quotable)\"", supported: "a classifier's modules; \(other) is none of them")
       }
     }
-    let saved = classifier.filter { module in
-      stored.tensors.contains { $0 == "\(LowRankAdapters.prefix)\(module).weight" }
-        || stored.savedNames.contains { LowRankAdapters.Targets.names($0, module) || module.hasPrefix("\($0).") || module.contains(".\($0).") }
+    let saved = classifierParameters.filter { name in
+      stored.tensors.contains(LowRankAdapters.prefix + name)
+        || stored.savedNames.contains { name.hasPrefix("\($0).") || name.contains(".\($0).") }
     }
     let model = adapted(
       by: LowRankAdapters(
-        rank: stored.rank, alpha: stored.alpha, targets: stored.targets, isRankStabilized: stored.isRankStabilized,
-        freezesDown: request.freezesDown, savedModules: saved, savedNames: stored.savedNames))
+        rank: stored.rank, alpha: stored.alpha, targets: stored.targets, names: .peft, isRankStabilized: stored.isRankStabilized,
+        freezesDown: request.freezesDown, savedParameters: Set(saved), savedNames: stored.savedNames))
     try AdapterFile.checkShapes(directory: stored.directory, configuration: model)
     return model
   }
+}
 
-  private static func module(of parameter: String) -> String {
-    parameter.split(separator: ".").dropLast().joined(separator: ".")
-  }
+extension LowRankAdapters.FactorNames {
+  package static let peft = Self(down: "lora_A", up: "lora_B")
 }
 
 /// What a user asks of adapters: nil where nothing is said.

@@ -26,7 +26,7 @@ extension ModelConfiguration {
   package func parameterTable(trainable: TrainableParameters = .all) -> ParameterTable { declaration(trainable).table }
 
   /// Every parameter tensor with Hugging Face's names and shapes, in canonical order.
-  public var parameterLayout: ParameterLayout { declaration(.all).table.trained }
+  public var parameterLayout: ParameterLayout { declaration(.all).table.whole }
 
   /// Parameters of the model; those of a tied head once.
   public var parameterCount: Int { parameterLayout.totalCount }

@@ -77,7 +77,7 @@ package enum ModelFile {
     let checked = try checkedTensors(directory: directory, layout: configuration.base.parameterLayout, allowsNewHead: allowsNewHead)
     var notes: [String] = []
     if let adapter {
-      if let missing = checked.new.first(where: { !(configuration.adapters?.saves(parameter: $0) ?? false) }) {
+      if let missing = checked.new.first(where: { !(configuration.adapters?.savedParameters.contains($0) ?? false) }) {
         throw AdapterError.headMissing(model: directory, tensor: missing, adapter: adapter)
       }
     } else if !checked.new.isEmpty {

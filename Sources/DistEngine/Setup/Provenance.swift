@@ -23,7 +23,8 @@ struct Provenance: Codable, Sendable {
     self.runID = runID ?? (0..<2).map { _ in String(format: "%016lx", random.next() as UInt64) }.joined()
     self.records = records
     start = try directory.map {
-      try StartModel(directory: $0, configuration: configuration, records: records, hashesWeights: hashesWeights)
+      try StartModel(
+        directory: $0, adapter: configuration.adapter, configuration: configuration, records: records, hashesWeights: hashesWeights)
     }
   }
 
@@ -89,14 +90,22 @@ struct EarlierTraining: Codable, Sendable {
 /// What a statement says of the model that its run started from.
 struct StartModelClaim: Encodable, Sendable {
   private let sha256: String?
+  /// Of the adapter beside it; nil: none.
+  private let adapterSHA256: String?
   /// Its `privacy.json`, without what that says of the models before it, which is in the history.
   private let statement: JSONValue?
 
   init(_ start: StartModel) {
     sha256 = start.weightsDigest
+    adapterSHA256 = start.adapterDigest
     var fields = start.statement.flatMap { try? JSONScanner.parse(file: Array($0.utf8)) }?.object
     fields?["start_model"] = nil
     fields?["history"] = nil
     statement = fields.map(JSONValue.object)
+  }
+
+  private enum CodingKeys: String, CodingKey {
+    case sha256, statement
+    case adapterSHA256 = "adapter_sha256"
   }
 }

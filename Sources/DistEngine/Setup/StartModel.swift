@@ -8,6 +8,8 @@ import PrivacyAccounting
 /// `run.json` and `seen/` beside it, and taken for so where they aren't.
 struct StartModel: Codable, Sendable {
   let weightsDigest: String?
+  /// Of the adapter that stands beside the model from the start.
+  private(set) var adapterDigest: String?
   /// The text of its `privacy.json`; nil without one.
   let statement: String?
   /// Its training, and what came before that.
@@ -24,21 +26,59 @@ struct StartModel: Codable, Sendable {
   let restsOnPublicModel: Bool
   /// Whether the statement leaves open what was spent, which `--spent` says in its place.
   let isIncomplete: Bool
+  /// Of the weights that the model's own training started from, as its statement says; an adapter stands beside those.
+  private let baseDigest: String?
 
   /// Records stay where they were read.
   private enum CodingKeys: CodingKey {
-    case weightsDigest, statement, trainings, fingerprints, sharesRecord, isPublic, restsOnPublicModel, isIncomplete
+    case weightsDigest, adapterDigest, statement, trainings, fingerprints, sharesRecord, isPublic, restsOnPublicModel, isIncomplete, baseDigest
   }
 
-  init(directory: String, configuration: TrainingConfiguration, records: RecordHashes?, hashesWeights: Bool) throws {
-    weightsDigest = hashesWeights ? try ModelFile.weightsDigest(directory: directory) : nil
+  /// - Parameter adapter: the directory of the adapter that the run starts with; nil: none.
+  init(
+    directory: String, adapter: String? = nil, configuration: TrainingConfiguration, records: RecordHashes?, hashesWeights: Bool
+  ) throws {
+    let digest = hashesWeights ? try ModelFile.weightsDigest(directory: directory) : nil
+    let model = try StartModel(statedIn: directory, digest: digest, configuration: configuration, records: records)
+    guard let adapter else {
+      self = model
+      return
+    }
+    let own = try StartModel(statedIn: adapter, digest: nil, configuration: configuration, records: records)
+    if let digest, let trainedOn = own.baseDigest, trainedOn != digest {
+      throw AdapterError.otherBase(adapter: adapter, trainedOn: trainedOn, model: directory, found: digest)
+    }
+    self.init(model, with: own, adapterDigest: hashesWeights ? try AdapterFile.digest(directory: adapter) : nil)
+  }
+
+  /// A model with an adapter has been through both their trainings; the adapter's history has those of the model, as far as it knew them.
+  private init(_ model: StartModel, with adapter: StartModel, adapterDigest: String?) {
+    weightsDigest = model.weightsDigest
+    self.adapterDigest = adapterDigest
+    statement = adapter.statement
+    let known = Set(adapter.trainings.compactMap(\.runID))
+    trainings = model.trainings.filter { $0.runID.map { !known.contains($0) } ?? true } + adapter.trainings
+    fingerprints = model.fingerprints.merging(adapter.fingerprints) { $1 }
+    recordSets = model.recordSets.merging(adapter.recordSets) { $1 }
+    sharesRecord = model.sharesRecord.merging(adapter.sharesRecord) { $0 || $1 }
+    isPublic = model.isPublic
+    restsOnPublicModel = model.restsOnPublicModel || adapter.restsOnPublicModel
+    isIncomplete = model.isIncomplete || adapter.isIncomplete
+    baseDigest = nil
+  }
+
+  /// - Parameter digest: of the weights; nil: not asked for.
+  private init(statedIn directory: String, digest: String?, configuration: TrainingConfiguration, records: RecordHashes?) throws {
+    weightsDigest = digest
     isPublic = configuration.baseIsPublic
     let path = "\(directory)/privacy.json"
     guard let claims = try Claims(path: path, unit: configuration.unitDescription) else {
       (statement, trainings, fingerprints, sharesRecord, restsOnPublicModel, isIncomplete) = (nil, [], [:], [:], false, false)
+      baseDigest = nil
       return
     }
     statement = claims.text
+    baseDigest = claims.stated.startModel?.sha256
     restsOnPublicModel = claims.stated.baseIsPublic ?? false
     let fingerprints = claims.stated.runID.map { RunFingerprints.read("\(directory)/../run.json", run: $0) } ?? [:]
     self.fingerprints = fingerprints
@@ -97,12 +137,11 @@ struct StartModel: Codable, Sendable {
           + (trainings.contains(where: isShared) ? contradiction : "")
       ]
     }
-    guard statement != nil else {
-      return [
-        "the start model's own training isn't covered, and no privacy.json says what it was: if it used these records, epsilon is larger than stated"
-      ]
-    }
     var warnings: [String] = []
+    if statement == nil {
+      warnings.append(
+        "the start model's own training isn't covered, and no privacy.json says what it was: if it used these records, epsilon is larger than stated")
+    }
     if exposesRecords {
       warnings.append(
         "the start model isn't private, and was trained on some of these records or on data that can't be compared with them: what is made from it is "
@@ -157,10 +196,14 @@ private struct Claims {
     let spent: [DPSGDPhase]?
     let history: [EarlierTraining]?
     let unit, relation, sampler: String?
+    let startModel: StartModel?
+
+    struct StartModel: Decodable { let sha256: String? }
 
     enum CodingKeys: String, CodingKey {
       case steps, spent, history, unit, relation, sampler
       case isPrivate = "private"
+      case startModel = "start_model"
       case runID = "run_id"
       case baseIsPublic = "base_is_public"
       case samplingRate = "sampling_rate"

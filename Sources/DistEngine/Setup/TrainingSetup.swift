@@ -45,6 +45,10 @@ package struct TrainingSetup {
     }
   }
 
+  /// Frozen parameters, from the first on, that come from no file and are therefore in the checkpoints: those of a fresh model, and an adapter's
+  /// that aren't trained.
+  var frozenCountOfCheckpoints: Int { modelDirectory == nil ? plan.table.frozen.totalCount : plan.table.frozenAdapterCount }
+
   /// Charges when the run ends.
   package var mostCharges: Int { max(chargedSteps, min(allowedSteps, chargedSteps + steps - firstStep)) }
   /// Steps of the model when the run ends: fewer than ``steps`` where lost ones have used up the budget.

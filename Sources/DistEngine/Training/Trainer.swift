@@ -47,7 +47,7 @@ public final class Trainer {
     self.signals = signals
     // A run that goes on is locked before it is looked at.
     let held = try communicator.agree("output") {
-      try isFirst && configuration.resumes ? configuration.output.map { try RunDirectory($0, resumes: true) } : nil
+      try isFirst && configuration.resumes ? configuration.output.map { try RunDirectory($0, resumes: true, hasAdapter: configuration.trainable == .lora) } : nil
     }
     let found = try communicator.agree("checkpoints") { try held?.resumption { StandardError.write(line: "Warning: \($0)") } }
     let resumption = try communicator.broadcast(found)
@@ -55,7 +55,7 @@ public final class Trainer {
     self.setup = setup
     // A directory that can't be used must be known before hours are spent; it is touched before anything else is made.
     directory = try communicator.agree("output") {
-      try held ?? (isFirst ? configuration.output.map { try RunDirectory($0) } : nil)
+      try held ?? (isFirst ? configuration.output.map { try RunDirectory($0, hasAdapter: configuration.trainable == .lora) } : nil)
     }
     checkpointWriter = try Self.checkpointWriter(setup, directory, environment)
     let finished = try Self.finishedReport(setup, directory, communicator)
@@ -79,7 +79,8 @@ public final class Trainer {
       try replica.loadParameters(
         from: setup.modelDirectory, adapter: setup.configuration.adapter, key: key, allowsNewHead: setup.model.labels != nil, communicator: communicator, exchange: exchange)
       if let manifest = setup.resumed, finished == nil {
-        try Self.restore(manifest, directory, replica, &optimizer, freshFrozen: setup.modelDirectory == nil, communicator, exchange)
+        try Self.restore(manifest, directory, replica, &optimizer,
+          frozen: Vector(rebasing: replica.frozen[..<setup.frozenCountOfCheckpoints]), communicator, exchange)
       }
       // Whatever the mode and the sharding: a sum alone doesn't show what was never added to it.
       try communicator.agree("gradients") {
@@ -281,6 +282,7 @@ public final class Trainer {
     }
     try communicator.agree("model file") {
       if let statement { try directory?.finish(replica, setup: setup, statement: statement) }
+      if statement != nil, let directory, setup.model.adapters != nil { try replica.checkAdapter(savedIn: directory.released, tokenizer: setup.tokenizer) }
     }
     let report = try makeReport(stepsDone: stepsDone, statement: statement)
     try communicator.agree("report") {
