@@ -37,38 +37,6 @@ CK_INLINE void gelu_backward(const f32x16 *x, f32x16 *dy) {
   *dy *= phi + *x * (e * density_at_zero);
 }
 
-CK_KERNEL void ck_gelu_erf(size_t n, const float *x, float *y) {
-  size_t i = 0;
-  for (; i + 32 <= n; i += 32) {
-    f32x16 a = CK_F32X16_IN(x + i), b = CK_F32X16_IN(x + i + 16);
-    gelu(&a);
-    gelu(&b);
-    CK_F32X16(y + i) = a;
-    CK_F32X16(y + i + 16) = b;
-  }
-  while (i < n) {
-    const size_t part = n - i < 16 ? n - i : 16;
-    f32x16 a;
-    ck_load_part(&a, x + i, part, 0);
-    gelu(&a);
-    ck_store_part(y + i, part, &a);
-    i += part;
-  }
-}
+CK_KERNEL void ck_gelu_erf(size_t n, const float *x, float *y) { ck_map(n, x, y, gelu); }
 
-CK_KERNEL void ck_gelu_erf_backward(size_t n, const float *x, const float *dy, float *dx) {
-  size_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    const f32x16 a = CK_F32X16_IN(x + i);
-    f32x16 g = CK_F32X16_IN(dy + i);
-    gelu_backward(&a, &g);
-    CK_F32X16(dx + i) = g;
-  }
-  if (i < n) {
-    f32x16 a, g;
-    ck_load_part(&a, x + i, n - i, 0);
-    ck_load_part(&g, dy + i, n - i, 0);
-    gelu_backward(&a, &g);
-    ck_store_part(dx + i, n - i, &g);
-  }
-}
+CK_KERNEL void ck_gelu_erf_backward(size_t n, const float *x, const float *dy, float *dx) { ck_map_backward(n, x, dy, dx, gelu_backward); }

@@ -106,3 +106,41 @@ CK_INLINE void ck_load_part(f32x16 *v, const float *x, size_t count, float fill)
 }
 
 CK_INLINE void ck_store_part(float *x, size_t count, const f32x16 *v) { memcpy(x, v, count * sizeof(float)); }
+
+// y := f(x) by element. `f` is a function's name, which is inlined.
+CK_INLINE void ck_map(size_t n, const float *x, float *y, void (*f)(f32x16 *)) {
+  size_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    f32x16 a = CK_F32X16_IN(x + i), b = CK_F32X16_IN(x + i + 16);
+    f(&a);
+    f(&b);
+    CK_F32X16(y + i) = a;
+    CK_F32X16(y + i + 16) = b;
+  }
+  while (i < n) {
+    const size_t part = n - i < 16 ? n - i : 16;
+    f32x16 a;
+    ck_load_part(&a, x + i, part, 0);
+    f(&a);
+    ck_store_part(y + i, part, &a);
+    i += part;
+  }
+}
+
+// dx := dy f'(x) by element: `f_backward`, inlined as well, turns dy into it.
+CK_INLINE void ck_map_backward(size_t n, const float *x, const float *dy, float *dx, void (*f_backward)(const f32x16 *, f32x16 *)) {
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    const f32x16 a = CK_F32X16_IN(x + i);
+    f32x16 g = CK_F32X16_IN(dy + i);
+    f_backward(&a, &g);
+    CK_F32X16(dx + i) = g;
+  }
+  if (i < n) {
+    f32x16 a, g;
+    ck_load_part(&a, x + i, n - i, 0);
+    ck_load_part(&g, dy + i, n - i, 0);
+    f_backward(&a, &g);
+    ck_store_part(dx + i, n - i, &g);
+  }
+}

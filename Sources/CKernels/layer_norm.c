@@ -1,7 +1,4 @@
-#include "lanes.h"
-
-// A row is a few kilobytes: passes after the first find it in the first-level cache, so that means in double are free
-// beside the memory traffic.
+#include "norms.h"
 
 CK_KERNEL void ck_layer_norm(size_t rows, size_t d, const float *x, size_t ldx, float epsilon, float *normalized,
                              float *rstd) {
@@ -22,21 +19,7 @@ CK_KERNEL void ck_layer_norm(size_t rows, size_t d, const float *x, size_t ldx, 
     for (; j < d; j++) sum += in[j];
     low += high;
     const double mean = d ? (sum + ck_sum_of_lanes64(&low)) / (double)d : 0;
-
-    low = high = (f64x8){};
-    sum = 0;
-    for (j = 0; j + 16 <= d; j += 16) {
-      f64x8 a, b;
-      ck_widen(&a, in + j);
-      ck_widen(&b, in + j + 8);
-      a -= mean;
-      b -= mean;
-      low += a * a;
-      high += b * b;
-    }
-    for (; j < d; j++) sum += (in[j] - mean) * (in[j] - mean);
-    low += high;
-    const double variance = d ? (sum + ck_sum_of_lanes64(&low)) / (double)d : 0;
+    const double variance = ck_mean_square(d, in, mean);
     const double scale = 1 / sqrt(variance + (double)epsilon);
     rstd[row] = (float)scale;
 
@@ -75,34 +58,8 @@ CK_KERNEL void ck_layer_norm_backward(size_t rows, size_t d, const float *dy, co
     const float *g = dy + row * d, *xhat = normalized + row * d;
     const float *in = residual_in ? residual_in + row * d : NULL;
     float *out = residual_out + row * d;
-
-    f64x8 low = {}, high = {}, low_product = {}, high_product = {};
-    double sum = 0, sum_product = 0;
-    size_t j = 0;
-    for (; j + 16 <= d; j += 16) {
-      f64x8 g_low, g_high, s_low, s_high, x_low, x_high;
-      ck_widen(&g_low, g + j);
-      ck_widen(&g_high, g + j + 8);
-      ck_widen(&s_low, gain + j);
-      ck_widen(&s_high, gain + j + 8);
-      ck_widen(&x_low, xhat + j);
-      ck_widen(&x_high, xhat + j + 8);
-      g_low *= s_low;
-      g_high *= s_high;
-      low += g_low;
-      high += g_high;
-      low_product += g_low * x_low;
-      high_product += g_high * x_high;
-    }
-    for (; j < d; j++) {
-      const double h = (double)g[j] * gain[j];
-      sum += h;
-      sum_product += h * xhat[j];
-    }
-    low += high;
-    low_product += high_product;
-    const float mean = (float)((sum + ck_sum_of_lanes64(&low)) / (double)d);
-    const float mean_product = (float)((sum_product + ck_sum_of_lanes64(&low_product)) / (double)d);
+    float mean, mean_product;
+    ck_gradient_means(d, g, gain, xhat, &mean, &mean_product);
     const float scale = rstd[row];
     if (in) {
       CK_VECTOR_LOOP

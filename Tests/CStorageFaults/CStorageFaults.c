@@ -49,7 +49,10 @@ static int fails_on(const char *call, int file) {
   return fails(call, path);
 }
 
-ssize_t write(int file, const void *bytes, size_t count) { return fails_on("write", file) ? -1 : syscall(SYS_write, file, bytes, count); }
+ssize_t write(int file, const void *bytes, size_t count) {
+  const int is_direct = code && (fcntl(file, F_GETFL) & O_DIRECT) && fails_on("direct", file);
+  return is_direct || fails_on("write", file) ? -1 : syscall(SYS_write, file, bytes, count);
+}
 
 int fsync(int file) { return fails_on("fsync", file) ? -1 : (int)syscall(SYS_fsync, file); }
 

@@ -76,6 +76,29 @@ struct ClusterTests {
     for host in PretendCluster.hosts.dropLast() { try PretendCluster.execute("rm", name, on: host) }
   }
 
+  /// One host's file has another letter, another record, or its records in another order; of the data that is trained on, or evaluated.
+  @Test(arguments: [
+    ("train --data", "one\ntwo\nthree\n", "one\ntwo\nthrex\n", "node3", 4), ("train --data", "one\ntwo\nthree\n", "one\ntwo\nthree\nfour\n", "node2", 2),
+    ("train --data builtin --eval-data", "one\ntwo\nthree\n", "one\nthree\ntwo\n", "node2", 2), ("evaluate --data", "one\ntwo\n", "one\ntwx\n", "node3", 4),
+  ])
+  func otherDataOnOneHostAreOneLineAndNoRun(command: String, common: String, other: String, host: String, rank: Int) throws {
+    let name = "/dev/shm/records-\(UUID().uuidString).txt"
+    let directory = try TemporaryDirectory()
+    let files = (common: try directory.file("common.txt", common), other: try directory.file("other.txt", other))
+    for node in PretendCluster.hosts { try PretendCluster.execute("cp", node == host ? files.other : files.common, name, on: node) }
+    defer { for node in PretendCluster.hosts { try? PretendCluster.execute("rm", name, on: node) } }
+    let isTraining = command.hasPrefix("train")
+    let more = isTraining ? "--noise-multiplier 1 --accountant rdp --steps 1 --batch-size 2 --output \(directory.path)/run" : "--model \(PretendCluster.model)"
+    let outcome = try PretendCluster.run("dp-mpirun", PretendCluster.words("\(command) \(name) \(more)"), ranks: 6, timeout: .seconds(30))
+    #expect(!outcome.timedOut)
+    #expect(outcome.status == ExitStatus.refused, "\(outcome.standardError)")
+    #expect(outcome.errorLines.count == 1, "\(outcome.standardError)")
+    let what = command.contains("--eval-data") ? "--eval-data" : "--data"
+    #expect(outcome.errorLines.first?.hasPrefix("Error: \(what) of rank \(rank) on \(host) differ from those of rank 0") == true, "\(outcome.errorLines)")
+    #expect(outcome.standardOutput == "")
+    #expect(!FileManager.default.fileExists(atPath: "\(directory.path)/run/run.json"))
+  }
+
   // MARK: Checkpoints
 
   /// /dev/shm is each host's own: the first host's ranks write all of the state, and what they don't hold comes to them.

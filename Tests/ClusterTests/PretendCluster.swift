@@ -17,6 +17,9 @@ enum PretendCluster {
   /// 43 records of up to 64 targets.
   static let records = root.appending(path: "Tests/Fixtures/gpt2-tiny/records.txt").path(percentEncoded: false)
 
+  /// A model directory of bytes.
+  static let model = root.appending(path: "Tests/Fixtures/gpt2-tiny/model").path(percentEncoded: false)
+
   /// Options that hold no spaces.
   static func words(_ options: String) -> [String] { options.split(separator: " ").map(String.init) }
 

@@ -96,6 +96,11 @@ extension LaunchedProgramTests {
       let directory = try TemporaryDirectory()
       let data = try records(directory)
       let classifier = "\(Self.folder)/distilbert-tiny/model"
+      // Its configuration is looked at first: it needs no weights.
+      let encoder = "\(directory.path)/encoder"
+      try FileManager.default.createDirectory(atPath: encoder, withIntermediateDirectories: false)
+      _ = try directory.file(
+        "encoder/config.json", String(contentsOfFile: "\(classifier)/config.json", encoding: .utf8).replacing("ForSequenceClassification", with: "Model"))
       let cases: [(arguments: [String], status: Int32, culprits: [String])] = [
         (["train", "--model", "bert-tiny", "--mode", "standard"], 1, ["bert-tiny", "encoder", "--label-field"]),
         (["train", "--model", classifier, "--mode", "standard", "--data", data], 1, [classifier, "encoder", "--label-field"]),
@@ -113,7 +118,10 @@ extension LaunchedProgramTests {
         (["classify", "--model", Fixture.model, "--data", data, "--text-field", "note", "--output", "\(directory.path)/o"], 1, ["no classifier"]),
         (["classify", "--model", "bert-tiny", "--data", data, "--text-field", "note", "--output", "\(directory.path)/o"], 1, ["bert-tiny"]),
         (["classify", "--model", classifier, "--data", data, "--text-field", "note", "--output", "\(directory.path)/no/o"], 1, ["no/o"]),
-        (["generate", "--model", classifier], 1, ["--label-field"]),
+        (["generate", "--model", classifier], 1, [classifier, "is a classifier", "language model", "classify"]),
+        (["generate", "--model", "\(Self.folder)/gpt2-tiny-labels/model"], 1, ["gpt2-tiny-labels/model is a classifier", "language model", "classify"]),
+        (["generate", "--model", "\(Self.folder)/llama-tiny-labels/model"], 1, ["llama-tiny-labels/model is a classifier", "language model"]),
+        (["generate", "--model", encoder], 1, ["\(encoder) is an encoder", "language model"]),
       ]
       let runs = cases.flatMap { refusal in (refusal.arguments[0] == "generate" ? [1] : [1, 2]).map { (refusal, $0) } }
       let outcomes = try runs.map { refusal, ranks in try Program.run(refusal.arguments, ranks: ranks, timeout: .seconds(60)) }

@@ -1,3 +1,4 @@
+import Crypto
 import DistEngine
 import Foundation
 import TestSupport
@@ -53,6 +54,25 @@ import Testing
     let other = try TemporaryDirectory()
     let broken = try make(other, steps: [1], damaged: [1])
     #expect(throws: CheckpointError.noneWhole(path: broken.path)) { try broken.newestWhole { _, _ in } }
+  }
+
+  /// Files that end within, at and behind the pieces in which they are written, from memory that is aligned to nothing.
+  @Test(arguments: [-1, 0, 1, 2], [-1, 0, 1]) func aSliceFileHoldsWhatItWasGiven(pieces: Int, more: Int) throws {
+    let directory = try TemporaryDirectory()
+    let slice = CheckpointSlice(part: "parameters", elements: 0..<1)
+    let header = try SliceFile(rank: 2, of: 3, in: directory.path, slices: [slice]).close().bytes
+    try FileManager.default.removeItem(atPath: "\(directory.path)/state-2-of-3.safetensors")
+    // -1 and 0 pieces: no values, or so few that nothing is ever full.
+    let count = pieces < 0 ? 0 : pieces == 0 ? 5 + more : (pieces * SliceFile.pieceBytes - header) / 4 + more
+    let values = AlignedBuffer<Float>(count: count + 3)
+    for index in values.elements.indices { values.elements[index] = Float(index) }
+    let file = try SliceFile(rank: 2, of: 3, in: directory.path, slices: [slice])
+    for range in [3..<3 + count / 3, 3 + count / 3..<3 + count] { try file.append(Vector(rebasing: values.elements[range])) }
+    let written = try file.close()
+    let bytes = try Data(contentsOf: URL(filePath: "\(directory.path)/\(written.name)"))
+    #expect(bytes.count == written.bytes && written.bytes == header + 4 * count)
+    #expect(bytes.dropFirst(header) == Data(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(values.elements)[12...])))
+    #expect(SHA256.hash(data: bytes).map { String(format: "%02x", $0) }.joined() == written.sha256)
   }
 
   @Test func aManifestOfAnotherStepIsDamage() throws {

@@ -57,9 +57,9 @@ package struct CheckpointState {
 }
 
 /// Some elements of one part, as a tensor of a slice's file.
-struct CheckpointSlice: Equatable {
-  let part: String
-  let elements: Range<Int>
+package struct CheckpointSlice: Equatable {
+  package let part: String
+  package let elements: Range<Int>
 
   /// With as many digits as any model needs, so that names are in the order of elements.
   var name: String { "\(part).\(Self.digits(elements.lowerBound))-\(Self.digits(elements.upperBound))" }
@@ -69,7 +69,7 @@ struct CheckpointSlice: Equatable {
     return String(repeating: "0", count: max(0, 13 - text.count)) + text
   }
 
-  init(part: String, elements: Range<Int>) { (self.part, self.elements) = (part, elements) }
+  package init(part: String, elements: Range<Int>) { (self.part, self.elements) = (part, elements) }
 
   /// - Returns: nil for a name that isn't one.
   init?(name: String) {

@@ -1,11 +1,4 @@
-import Crypto
 import Foundation
-
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#endif
 
 /// Writes checkpoints: every rank its slice, side by side, straight from where the state is; rank 0 the manifest when all slices are on the
 /// disk, and the name.
@@ -101,49 +94,5 @@ extension Communicator {
   /// Two numbers of one rank, on all of them.
   fileprivate func broadcast(_ bounds: [Int]?, from root: Int) throws -> [Int] {
     [try broadcast(bounds?[0] ?? 0, from: root), try broadcast(bounds?[1] ?? 0, from: root)]
-  }
-}
-
-/// A safetensors file of slices, written in order, straight from memory.
-private final class SliceFile {
-  private let name: String
-  private let path: String
-  private let file: Int32
-  private var hash = SHA256()
-  private var bytes = 0
-  private var isOpen = true
-
-  init(rank: Int, of ranks: Int, in directory: String, slices: [CheckpointSlice]) throws {
-    name = "state-\(rank)-of-\(ranks).safetensors"
-    path = "\(directory)/\(name)"
-    file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-    guard file >= 0 else { throw FileError(path: path, action: "written") }
-    let start = Safetensors.start(slices.map { ($0.name, [$0.elements.count]) }, metadata: [:])
-    try start.withUnsafeBytes { try append($0) }
-  }
-
-  deinit { if isOpen { Glibc.close(file) } }
-
-  func append(_ values: Vector) throws {
-    // Pieces that are still in the processor's cache when they are hashed.
-    let all = UnsafeRawBufferPointer(values)
-    for first in stride(from: 0, to: all.count, by: Self.pieceBytes) {
-      try append(UnsafeRawBufferPointer(rebasing: all[first..<min(all.count, first + Self.pieceBytes)]))
-    }
-  }
-
-  private static let pieceBytes = 256 << 10
-
-  private func append(_ piece: UnsafeRawBufferPointer) throws {
-    try writeFully(piece, to: file, path: path)
-    hash.update(bufferPointer: piece)
-    bytes += piece.count
-  }
-
-  func close() throws -> CheckpointManifest.File {
-    guard fsync(file) == 0 else { throw FileError(path: path, action: "flushed to the disk") }
-    isOpen = false
-    guard Glibc.close(file) == 0 else { throw FileError(path: path, action: "written") }
-    return CheckpointManifest.File(name: name, bytes: bytes, sha256: hash.finalize().hexadecimal)
   }
 }

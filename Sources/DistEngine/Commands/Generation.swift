@@ -70,15 +70,11 @@ extension Generation {
     model directory: String, adapter: String? = nil, prompt: String, count: Int, temperature: Double, topK: Int?, seed: UInt64?,
     tokenizer kind: TokenizerKind? = nil, note: (String) -> Void = { _ in }
   ) throws -> [UInt8] {
-    let source = try ModelSource.resolve(directory, tokenizer: kind, adapter: try AdapterRequest(directory: adapter))
+    let source = try ModelSource.resolve(directory, tokenizer: kind, task: .generation, adapter: try AdapterRequest(directory: adapter))
     guard source.directory != nil else { throw TrainingError.noWeights(preset: directory) }
     source.notes.forEach(note)
     let (tokenizer, model) = (source.tokenizer, source.configuration)
-    var ids = tokenizer.beginOfText.map { [$0] } ?? []
-    let bytes = Array(prompt.utf8)
-    tokenizer.encode(bytes[...], limit: .max, into: &ids)
-    // Where nothing begins a text, the end of another comes before it.
-    if ids.isEmpty { ids = [tokenizer.endOfText] }
+    let ids = Self.start(of: prompt, by: tokenizer)
     let threads = min(ProcessorAffinity.affordableCores.count, PerformanceOptions.mostThreads)
     let plan = Self.plan(model, ids: ids.count + count, threads: threads)
     try plan.checkAddressSpace(threads: threads)
@@ -91,6 +87,13 @@ extension Generation {
       // Behind the prompt, so that a word keeps the space in front of it; a scalar that the last ids only begin is left out.
       tokenizer.wholeText(of: generation.continuation(of: ids, count: count, ends: ends, replica: replica), after: ids.suffix(16))
     }
+  }
+
+  /// What a record that begins with `prompt` begins with in training.
+  package static func start(of prompt: String, by tokenizer: some Tokenizer) -> [Int32] {
+    var ids = [tokenizer.startOfText]
+    tokenizer.encode(Array(prompt.utf8)[...], limit: .max, into: &ids)
+    return ids
   }
 
   /// Ids of a prompt that are taken in one pass.

@@ -113,6 +113,8 @@ public enum TrainingError: UserError, Equatable {
   case encoderWithoutLabels(model: String)
   /// A classifier's head predicts no next token.
   case classifierWithoutLabels(model: String)
+  /// Neither an encoder nor a classifier's head can write texts.
+  case continuesNoText(model: String, isClassifier: Bool)
   /// A model without a classifier where a trained one is needed.
   case noClassifier(model: String)
   /// Stated labels that aren't a trained classifier's.
@@ -135,7 +137,7 @@ public enum TrainingError: UserError, Equatable {
   /// A node has not what the ranks on it need: which, and what would fit.
   case notEnoughMemory(String)
   /// What a rank has read or was told differs from rank 0's.
-  case ranksDisagree(what: String, rank: Int)
+  case ranksDisagree(what: String, rank: Int, host: String)
   case diverged(step: Int)
   case lossNotFinite(step: Int)
   /// 1-based.
@@ -174,6 +176,9 @@ public enum TrainingError: UserError, Equatable {
       "--model \(model) is an encoder, which has no next token to predict: it classifies, so --label-field must name the field of the labels"
     case .classifierWithoutLabels(let model):
       "--model \(model) is a classifier, which has no next token to predict: --label-field must name the field of the labels"
+    case .continuesNoText(let model, let isClassifier):
+      "--model \(model) is \(isClassifier ? "a classifier" : "an encoder"), which continues no text: generate needs a language model"
+        + (isClassifier ? "; classify says its labels" : "")
     case .noClassifier(let model): "--model \(model) has no classifier: one that was trained with --label-field has"
     case .otherLabels(let model, let own, let stated):
       "--labels: the classifier of \(model) knows \(ModelTask.listed(own)), not \(ModelTask.listed(stated)): it can't be evaluated on those"
@@ -197,8 +202,8 @@ public enum TrainingError: UserError, Equatable {
       "--memory-budget \(budget): a rank's buffers need \((needed - 1) / MemoryMeter.megabyte + 1)MB at least: allow that many, or lower --microbatch or --seq-len"
     case .notEnoughMemory(let what): "the run \(what)"
     case .outputHoldsRun(let path): "--output \(path) holds a run already: name another directory"
-    case .ranksDisagree(let what, let rank):
-      "\(what) of rank \(rank) differ from those of rank 0: every host must have the same files and options"
+    case .ranksDisagree(let what, let rank, let host):
+      "\(what) of rank \(rank) on \(host) differ from those of rank 0: every host must have the same files and options"
     case .lossNotFinite(let step): "no loss is finite at step \(step): the run diverged; a smaller --learning-rate may help"
     case .logitsNotFinite(let record): "record \(record): what the model computes is not finite: its parameters are too large"
     case .alreadyRun: "a trainer runs once: a second run would draw the same noise again"

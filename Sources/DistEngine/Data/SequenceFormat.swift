@@ -8,7 +8,7 @@ public enum SequenceFormat: Sendable, Hashable {
 
   /// A language model's sequences between the tokenizer's own ids.
   public static func language(_ tokenizer: some Tokenizer) -> SequenceFormat {
-    .language(begin: tokenizer.beginOfText ?? tokenizer.endOfText, end: tokenizer.endOfText)
+    .language(begin: tokenizer.startOfText, end: tokenizer.endOfText)
   }
 
   /// Ids of a sequence that are inputs and carry no row of their own: a language model's last id is a target alone.

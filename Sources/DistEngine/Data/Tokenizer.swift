@@ -36,6 +36,9 @@ public protocol Tokenizer: Sendable {
 extension Tokenizer {
   public var beginOfText: Int32? { nil }
 
+  /// The id in front of a language model's text, of a record and of a prompt that is continued alike: where nothing begins a text, the end of another does.
+  package var startOfText: Int32 { beginOfText ?? endOfText }
+
   public func count(of text: ArraySlice<UInt8>) -> Int {
     var ids: [Int32] = []
     encode(text, limit: .max, into: &ids)
@@ -58,7 +61,7 @@ extension Tokenizer {
       ids.removeLast(max(0, ids.count - start - count))
       ids.append(endOfText)
     }
-    ids.append(beginOfText ?? endOfText)
+    ids.append(startOfText)
     append(first, kept.first)
     if let second { append(second, kept.second) }
     ids.removeLast(max(0, ids.count - start - limit))

@@ -43,7 +43,17 @@ package struct ModelSource: Sendable {
     let note = "\(name)/config.json asks for dropout (\(ignored.joined(separator: ", "))), which is not applied; a model written here says 0"
     return ModelSource(
       configuration: model, directory: name, adapter: adapter?.directory, tokenizer: try tokenizer.typed(for: model),
-      notes: tokenizerNotes + taskNotes + headNotes + (adapter?.notes ?? []), trainingNotes: ignored.isEmpty ? [] : [note])
+      notes: tokenizerNotes + taskNotes + headNotes + beginNotes(tokenizer, model) + (adapter?.notes ?? []),
+      trainingNotes: ignored.isEmpty ? [] : [note])
+  }
+
+  /// Where a language model's tokenizer would begin texts otherwise than its records begin: no one asks its post-processor.
+  private static func beginNotes(_ tokenizer: any Tokenizer, _ model: ModelConfiguration) -> [String] {
+    guard model.labels == nil, let added = (tokenizer as? FileTokenizer)?.addedBegin, added != tokenizer.startOfText else { return [] }
+    return [
+      "\(tokenizer.name) puts token \(added) in front of a text; records and prompts begin with \(tokenizer.startOfText), as config.json has it "
+        + "(bos_token_id, or eos_token_id where there is none)"
+    ]
   }
 
   private static func check(_ tokenizer: any Tokenizer, fits configuration: ModelConfiguration) throws {

@@ -2,6 +2,8 @@
 package enum ModelTask: Sendable {
   /// The next token.
   case language
+  /// The next token, of texts that the model writes.
+  case generation
   /// A label for each record.
   ///
   /// - Parameters:
@@ -13,7 +15,7 @@ package enum ModelTask: Sendable {
 
   package var allowsNewHead: Bool {
     switch self {
-    case .language: false
+    case .language, .generation: false
     case .classification(_, let allows): allows
     case .anything: true
     }
@@ -27,6 +29,11 @@ package enum ModelTask: Sendable {
     case .language:
       if stored.isEncoder { throw TrainingError.encoderWithoutLabels(model: name) }
       if stored.labels != nil { throw TrainingError.classifierWithoutLabels(model: name) }
+      return (stored, [])
+    case .generation:
+      guard !stored.isEncoder, stored.labels == nil else {
+        throw TrainingError.continuesNoText(model: name, isClassifier: stored.labels != nil)
+      }
       return (stored, [])
     case .anything: return (stored.isEncoder ? stored.classifying(stored.labels ?? ["0", "1"]) : stored, [])
     case .classification(let stated, let allowsNewHead):

@@ -6,7 +6,8 @@ extension Communicator {
   func requireEqual(_ what: String, _ digest: [UInt8]) throws {
     let digests = try allgather(bytes: digest)
     guard let other = digests.firstIndex(where: { $0 != digests[0] }) else { return }
-    throw try agreed(TrainingError.ranksDisagree(what: what, rank: other))
+    let host = String(decoding: try allgather(bytes: Array(host.utf8))[other], as: UTF8.self)
+    throw try agreed(TrainingError.ranksDisagree(what: what, rank: other, host: host))
   }
 
   /// The model's shape and the options of a command that runs on all ranks.
@@ -22,7 +23,7 @@ extension Communicator {
   func requireEqual(training: TokenizedDataset, evaluation: TokenizedDataset?, node: Communicator) throws -> [UInt8] {
     let digest = try training.digest(by: node)
     try requireEqual("--data", digest)
-    try requireEqual("evaluation data", evaluation?.digest(by: node) ?? [])
+    try requireEqual("--eval-data", evaluation?.digest(by: node) ?? [])
     return digest
   }
 }

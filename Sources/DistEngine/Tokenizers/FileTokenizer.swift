@@ -137,6 +137,12 @@ public struct FileTokenizer: Tokenizer {
     return Array(decoders.reduce(tokens) { $1.decode($0) }.joined())
   }
 
+  /// The special token that the post-processor puts in front of a text; nil: none.
+  package var addedBegin: Int32? {
+    guard case .special(let ids, _)? = parts.postProcessor.single.first else { return nil }
+    return ids.first
+  }
+
   public func specialTokenCount(ofPair isPair: Bool) -> Int { parts.postProcessor.specialTokenCount(ofPair: isPair) }
 
   public func encodeWithSpecialTokens(

@@ -5,7 +5,7 @@
 //
 //     STORAGE_FAULT=CALLS:PATTERN:AFTER:CODE
 //
-// CALLS   of write, fsync, rename, open (for writing), mkdir, unlink, ftruncate; with commas between them
+// CALLS   of write, direct (writes past the page cache alone), fsync, rename, open (for writing), mkdir, unlink, ftruncate; with commas between them
 // PATTERN of the path, as fnmatch has it (`*` matches `/`, too); of a rename the new name
 // AFTER   how many such calls still work; all later ones fail
 // CODE    the errno that they leave
