@@ -14,7 +14,10 @@ public enum AdapterError: UserError, Equatable {
   /// What was saved isn't what was trained.
   case damaged(directory: String, reason: String)
   case unsaidTraining(adapter: String, model: String)
+  case unsaidBase(adapter: String, model: String)
   case outputExists(String)
+  /// What PEFT's settings would say isn't what would be trained.
+  case unwritable(key: String, names: [String])
 
   public var description: String {
     switch self {
@@ -39,7 +42,12 @@ public enum AdapterError: UserError, Equatable {
     case .damaged(let directory, let reason): "\(directory): the adapter that was saved is damaged: \(reason)"
     case .unsaidTraining(let adapter, let model):
       "\(adapter): has no privacy.json and \(model) has one: what the merged model has seen can't be said"
+    case .unsaidBase(let adapter, let model):
+      "\(adapter)/privacy.json: names no model (start_model), and \(model) has a statement of its own: that it covers this model can't be said"
     case .outputExists(let path): "--output \(path) is there already: name another directory"
+    case .unwritable(let key, let names):
+      "--trainable lora: \(key) \(names.joined(separator: ", ").quotable) in \(AdapterFile.configurationName) would mean other layers than those that are trained"
+        + ": choose other --lora-targets"
     }
   }
 }

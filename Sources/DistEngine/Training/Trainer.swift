@@ -14,6 +14,8 @@ public final class Trainer {
   let signals: RunSignals?
   let checkpointWriter: CheckpointWriter?
   private let restored: Optimizer
+  /// Of what isn't trained.
+  private let frozenChecksum: Int
   /// Of a run that was done before.
   private let finished: TrainingReport?
 
@@ -89,6 +91,7 @@ public final class Trainer {
       }
     }
     restored = optimizer
+    frozenChecksum = replica.team.use { replica.frozenChecksum() }
   }
 
   /// Runs every step, evaluates, writes the model; collective. Once: noise and batches are functions of the key and the step, so a second
@@ -281,8 +284,8 @@ public final class Trainer {
       communicator.rank == 0 ? try PrivacyStatement(setup, steps: stepsCharged) : nil
     }
     try communicator.agree("model file") {
+      guard frozenChecksum == replica.frozenChecksum() else { throw TrainingError.frozenChanged }
       if let statement { try directory?.finish(replica, setup: setup, statement: statement) }
-      if statement != nil, let directory, setup.model.adapters != nil { try replica.checkAdapter(savedIn: directory.released, tokenizer: setup.tokenizer) }
     }
     let report = try makeReport(stepsDone: stepsDone, statement: statement)
     try communicator.agree("report") {
