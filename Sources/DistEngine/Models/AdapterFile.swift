@@ -7,7 +7,7 @@ package enum AdapterFile {
   package static let weightsName = "adapter_model.safetensors"
 
   /// What a directory says of its adapter.
-  package struct Description: Sendable {
+  package struct Description: Sendable, Equatable {
     package let directory: String
     package let rank: Int
     package let alpha: Double
@@ -30,8 +30,18 @@ package enum AdapterFile {
 
   /// - Throws: also for what changes an adapter's function and isn't supported, by its name.
   package static func read(directory: String) throws -> Description {
+    let weights = "\(directory)/\(weightsName)"
+    return try description(FileBytes.read("\(directory)/\(configurationName)"), directory: directory) {
+      guard FileManager.default.fileExists(atPath: weights) else { throw AdapterError.noWeights(directory: directory) }
+      return try SafetensorsFile(path: weights).tensors.map(\.name)
+    }
+  }
+
+  /// - Parameters:
+  ///   - bytes: of `adapter_config.json`.
+  ///   - tensors: names of the adapter's tensors, asked for when the settings are good.
+  package static func description(_ bytes: [UInt8], directory: String, tensors: () throws -> [String]) throws -> Description {
     let path = "\(directory)/\(configurationName)"
-    let bytes = try FileBytes.read(path)
     do {
       let settings = try ConfigurationSettings(json: Data(bytes))
       try settings.require("peft_type", oneOf: ["LORA"], default: nil)
@@ -54,12 +64,10 @@ package enum AdapterFile {
         throw ModelConfigurationError.outOfRange(key: "lora_alpha", value: "\(alpha)", allowed: LowRankAdapters.usableAlpha)
       }
       let dropout = try settings.number("lora_dropout") ?? 0
-      let weights = "\(directory)/\(weightsName)"
-      guard FileManager.default.fileExists(atPath: weights) else { throw AdapterError.noWeights(directory: directory) }
       return Description(
         directory: directory, rank: rank, alpha: alpha, targets: try targets(settings, fields["target_modules"], path: path),
         isRankStabilized: isRankStabilized, savedNames: try settings.strings("modules_to_save") ?? [],
-        tensors: try SafetensorsFile(path: weights).tensors.map(\.name),
+        tensors: try tensors(),
         notes: dropout == 0 ? [] : ["\(path) asks for dropout (lora_dropout \(dropout)), which is not applied"])
     } catch let error as ModelConfigurationError {
       throw ModelConfigurationError.inFile(path: path, error)
@@ -139,7 +147,7 @@ package enum AdapterFile {
   package static func nameOfModel(_ directory: String) -> String { URL(filePath: directory).standardizedFileURL.lastPathComponent }
 
   /// `adapter_config.json` as PEFT reads it.
-  private static func json(_ configuration: ModelConfiguration, model: String) throws -> Data {
+  package static func json(_ configuration: ModelConfiguration, model: String) throws -> Data {
     guard let adapters = configuration.adapters else { preconditionFailure("a model without adapters") }
     let saved = configuration.savedModules
     let fields: [String: JSONValue] = [

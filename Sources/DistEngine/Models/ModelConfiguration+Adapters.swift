@@ -118,6 +118,13 @@ extension ModelConfiguration {
   ///
   /// - Throws: where the adapter is none of this model, or the options contradict it.
   func adapted(by stored: AdapterFile.Description, _ request: LoRAOptions) throws -> ModelConfiguration {
+    let model = try adapted(as: stored, request)
+    try AdapterFile.checkShapes(directory: stored.directory, configuration: model)
+    return model
+  }
+
+  /// The same, going by the settings and the names of the tensors alone.
+  package func adapted(as stored: AdapterFile.Description, _ request: LoRAOptions) throws -> ModelConfiguration {
     try request.check(against: stored)
     try check(stored.targets, "\(stored.path): target_modules")
     for name in stored.savedNames {
@@ -135,7 +142,6 @@ extension ModelConfiguration {
       by: LowRankAdapters(
         rank: stored.rank, alpha: stored.alpha, targets: stored.targets, names: .peft, isRankStabilized: stored.isRankStabilized,
         freezesDown: request.freezesDown, savedParameters: saved))
-    try AdapterFile.checkShapes(directory: stored.directory, configuration: model)
     try model.checkAdapterCanBeWritten()
     return model
   }
