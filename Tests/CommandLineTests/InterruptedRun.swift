@@ -29,8 +29,8 @@ struct InterruptedRun {
   }
 
   /// Starts it on a disk that changes a bit of what is written to files that match a pattern.
-  func start(damaging pattern: String) throws -> MPILauncher.Outcome {
-    let arguments = "\(options) --resume --json --no-progress".split(separator: " ").map(String.init) + ["--output", path]
+  func start(_ more: String, damaging pattern: String) throws -> MPILauncher.Outcome {
+    let arguments = "\(options) \(more) --json --no-progress".split(separator: " ").map(String.init) + ["--output", path]
     let library = try MPILauncher(built: "libStorageFaults.so").executable.path(percentEncoded: false)
     return try Program.run(arguments, environment: ["LD_PRELOAD": library, "STORAGE_FAULT": "write:\(pattern):0:-1"])
   }
