@@ -24,8 +24,8 @@ struct AdapterCard {
 
       # Adapter of low rank
 
-      It stands beside \(JSONValue.string(base)), a model of type \(model.modelType), and needs that model unchanged: `privacy.json` has the SHA-256 of its weights
-      (`start_model`).
+      It stands beside \(JSONValue.string(base)), a model of type \(model.modelType), and needs that model unchanged: `privacy.json` has the SHA-256
+      of its weights (`start_model`).
 
       ## Privacy
 

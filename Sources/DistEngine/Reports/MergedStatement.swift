@@ -32,7 +32,8 @@ struct MergedStatement {
     // What the adapter's run didn't know of is in none of its numbers.
     let unknown = trainings.contains { training in !before.contains { EarlierTraining.areOne($0, training) } }
     var warnings = own.stated.warnings ?? []
-    warnings.append("an adapter was added into its model: epsilon, unit and the rest are of the adapter's training; history and start_model have the model's own")
+    warnings.append(
+      "an adapter was added into its model: epsilon, unit and the rest are of the adapter's training; history and start_model have the model's own")
     var isPrivate = own.stated.isPrivate
     if let base, !base.stated.isPrivate {
       isPrivate = false

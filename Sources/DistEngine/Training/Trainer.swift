@@ -49,7 +49,8 @@ public final class Trainer {
     self.signals = signals
     // A run that goes on is locked before it is looked at.
     let held = try communicator.agree("output") {
-      try isFirst && configuration.resumes ? configuration.output.map { try RunDirectory($0, resumes: true, hasAdapter: configuration.trainable == .lora) } : nil
+      try isFirst && configuration.resumes
+        ? configuration.output.map { try RunDirectory($0, resumes: true, hasAdapter: configuration.trainable == .lora) } : nil
     }
     let found = try communicator.agree("checkpoints") { try held?.resumption { StandardError.write(line: "Warning: \($0)") } }
     let resumption = try communicator.broadcast(found)
@@ -79,10 +80,12 @@ public final class Trainer {
     var optimizer = replica.makeOptimizer()
     try replica.team.use {
       try replica.loadParameters(
-        from: setup.modelDirectory, adapter: setup.configuration.adapter, key: key, allowsNewHead: setup.model.labels != nil, communicator: communicator, exchange: exchange)
+        from: setup.modelDirectory, adapter: setup.configuration.adapter, key: key, allowsNewHead: setup.model.labels != nil,
+        communicator: communicator, exchange: exchange)
       if let manifest = setup.resumed, finished == nil {
-        try Self.restore(manifest, directory, replica, &optimizer,
-          frozen: Vector(rebasing: replica.frozen[..<setup.frozenCountOfCheckpoints]), communicator, exchange)
+        try Self.restore(
+          manifest, directory, replica, &optimizer, frozen: Vector(rebasing: replica.frozen[..<setup.frozenCountOfCheckpoints]), communicator,
+          exchange)
       }
       // Whatever the mode and the sharding: a sum alone doesn't show what was never added to it.
       try communicator.agree("gradients") {
