@@ -15,7 +15,7 @@ enum CommandLineArguments {
   /// Options that say one thing more each time they are given. Of any other the parser would take the last, in silence.
   private static let repeatable: Set = ["--phase", "--spent", "--merge", "--data", "--eval-data"]
   private static let flags: Set = [
-    "--json", "--curve", "--no-progress", "--timings", "--base-is-public", "--allow-core-dumps", "--special-tokens", "--help",
+    "--json", "--curve", "--lora-freeze-a", "--no-progress", "--timings", "--base-is-public", "--allow-core-dumps", "--special-tokens", "--help",
     "--version",
   ]
   /// Options whose value may be empty.

@@ -16,7 +16,7 @@ struct DPMPIRun: ParsableCommand {
     version: ProgramVersion.current,
     subcommands: [
       TrainCommand.self, TestCommand.self, EvaluateCommand.self, ClassifyCommand.self, GenerateCommand.self, EpsilonCommand.self,
-      CalibrateCommand.self, InspectCommand.self, PlanCommand.self, MemoryCommand.self, TokenizeCommand.self,
+      CalibrateCommand.self, InspectCommand.self, MergeCommand.self, PlanCommand.self, MemoryCommand.self, TokenizeCommand.self,
     ],
     defaultSubcommand: TrainCommand.self)
 }

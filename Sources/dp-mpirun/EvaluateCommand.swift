@@ -6,6 +6,9 @@ struct RecordOptions: ParsableArguments {
   @Option(help: "A model directory.")
   var model: String
 
+  @Option(help: "The directory of an adapter that stands beside the model.")
+  var adapter: String?
+
   @Option(help: "Records: .txt, .jsonl, .csv, .tsv, or builtin (its held-out tenth); repeated for several files.")
   var data: [String]
 
@@ -21,6 +24,7 @@ struct RecordOptions: ParsableArguments {
   func makeConfiguration() -> TrainingConfiguration {
     var configuration = TrainingConfiguration()
     configuration.model = model
+    if let adapter { (configuration.adapter, configuration.trainable) = (adapter, .lora) }
     configuration.data = data
     configuration.textFields = FieldNames.list(textField)
     configuration.tokenizer = tokenizer.value

@@ -7,7 +7,7 @@ struct TrainCommand: ParsableCommand {
     commandName: "train", abstract: "Train or fine-tune a model (the default).",
     discussion: """
       A private mode (ghost, hooks) needs --noise-multiplier or --target-epsilon on your own data. With --output, the \
-      directory gets the model in Hugging Face's layout, run.json, metrics.jsonl and privacy.json.
+      directory gets the model in Hugging Face's layout (with --trainable lora the adapter in PEFT's), run.json, metrics.jsonl and privacy.json.
       """)
 
   @OptionGroup var options: TrainOptions

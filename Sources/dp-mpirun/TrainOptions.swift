@@ -77,8 +77,30 @@ struct DataOptions: ParsableArguments {
   @Option(help: "The most records of a unit that take part in a step (default: \(TrainingConfiguration.standardRecordsPerUnit)).")
   var maxRecordsPerUnit: Int?
 
-  @Option(help: "all; bias: every bias; head: the language head, with the table that it shares. What isn't trained has no gradient and no noise.")
-  var trainable = TrainableParameters.all
+  @Option(
+    help: ArgumentHelp(
+      "all; bias: every bias; head: the language head, with the table that it shares; lora: adapters of low rank. What isn't trained has no gradient and "
+        + "no noise (default: all; lora with --adapter).",
+      valueName: TrainableParameters.allCases.map(\.rawValue).joined(separator: "|")))
+  var trainable: TrainableParameters?
+
+  @Option(help: "r: rank of the adapters (default: \(LoRAOptions.standardRank)).")
+  var loraRank: Int?
+
+  @Option(help: "alpha: what an adapter computes is scaled by alpha/r (default: 2r).")
+  var loraAlpha: Double?
+
+  @Option(
+    help: ArgumentHelp(
+      "The linear layers that have an adapter, as q_proj,v_proj, or \(LowRankAdapters.Targets.allLinearName): attention's and the feed-forward layers' "
+        + "(default).", valueName: "name,…|\(LowRankAdapters.Targets.allLinearName)"))
+  var loraTargets: String?
+
+  @Flag(help: "Train the adapters' B alone; A stays as it is.")
+  var loraFreezeA = false
+
+  @Option(help: "The directory of an adapter, in PEFT's layout, that stands beside the model: it is what is trained.")
+  var adapter: String?
 
   @Option(help: ArgumentHelp(TokenizerKind.help, valueName: "auto|bytes|file"))
   var tokenizer = AutomaticOr<TokenizerKind>.auto
@@ -101,7 +123,12 @@ struct DataOptions: ParsableArguments {
     configuration.labels = labels.map(FieldNames.list)
     configuration.unitField = unit
     if let maxRecordsPerUnit { configuration.maxRecordsPerUnit = maxRecordsPerUnit }
-    configuration.trainable = trainable
+    configuration.trainable = trainable ?? (adapter == nil ? .all : .lora)
+    configuration.adapter = adapter
+    configuration.lora.rank = loraRank
+    configuration.lora.alpha = loraAlpha
+    configuration.lora.targets = loraTargets.map { $0 == LowRankAdapters.Targets.allLinearName ? .allLinear : .modules(FieldNames.list($0)) }
+    configuration.lora.freezesDown = loraFreezeA
     configuration.sequenceLength = seqLen
     configuration.tokenizer = tokenizer.value
     configuration.datasetSize = datasetSize

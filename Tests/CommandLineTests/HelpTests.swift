@@ -4,7 +4,7 @@ extension LaunchedProgramTests {
   @Suite struct HelpTests {
     @Test(
       arguments: [
-        [], ["train"], ["test"], ["evaluate"], ["generate"], ["inspect"], ["epsilon"], ["calibrate"], ["plan"], ["memory"],
+        [], ["train"], ["test"], ["evaluate"], ["generate"], ["inspect"], ["epsilon"], ["calibrate"], ["plan"], ["memory"], ["merge"],
       ])
     func helpIsPrintedWithoutMPI(command: [String]) throws {
       // A launcher that MPI would refuse: it isn't asked.

@@ -63,22 +63,23 @@ extension Generation {
   /// `dp-mpirun generate`: the bytes that a model directory's model continues `prompt` with. One process, without MPI.
   ///
   /// - Parameters:
+  ///   - adapter: the directory of one that stands beside the model.
   ///   - seed: nil samples afresh each time.
   ///   - note: told what is to be known of the model.
   public static func text(
-    model directory: String, prompt: String, count: Int, temperature: Double, topK: Int?, seed: UInt64?,
+    model directory: String, adapter: String? = nil, prompt: String, count: Int, temperature: Double, topK: Int?, seed: UInt64?,
     tokenizer kind: TokenizerKind? = nil, note: (String) -> Void = { _ in }
   ) throws -> [UInt8] {
-    let source = try ModelSource.resolve(directory, tokenizer: kind, task: .generation)
+    let source = try ModelSource.resolve(directory, tokenizer: kind, task: .generation, adapter: try AdapterRequest(directory: adapter))
     guard source.directory != nil else { throw TrainingError.noWeights(preset: directory) }
-    source.notes.forEach(note)
+    (source.notes + (try adapter.map { try AdapterBase.check(adapter: $0, model: directory) } ?? [])).forEach(note)
     let (tokenizer, model) = (source.tokenizer, source.configuration)
     let ids = Self.start(of: prompt, by: tokenizer)
     let threads = min(ProcessorAffinity.affordableCores.count, PerformanceOptions.mostThreads)
     let plan = Self.plan(model, ids: ids.count + count, threads: threads)
     try plan.checkAddressSpace(threads: threads)
     let replica = try ModelReplica(plan)
-    try replica.readParameters(from: directory)
+    try replica.readParameters(from: directory, adapter: adapter)
     let ends = Set(model.eosTokenIDs.map(Int32.init) + [tokenizer.endOfText])
     var generation = Generation(
       temperature: temperature, topK: topK, key: seed.map { RandomKey(seed: $0) } ?? RandomKey())
@@ -103,6 +104,6 @@ extension Generation {
     let positions = min(model.longestSequence, max(1, ids))
     return ReplicaPlan(
       model: model, mode: .standard, capacity: Microbatch.Capacity(cachedPositions: positions, rows: min(positions, largestPass)), optimizer: nil,
-      computesGradients: false, cachesKeys: true, threads: threads, choices: .init(logits: .chunks(rows: 1)))
+      trainable: model.trainedByDefault, computesGradients: false, cachesKeys: true, threads: threads, choices: .init(logits: .chunks(rows: 1)))
   }
 }

@@ -80,12 +80,17 @@ extension Inspection {
   ) throws {
     let communicator = environment.world
     let source = try communicator.agree("model") {
-      try ModelSource.resolve(configuration.model, tokenizer: configuration.tokenizer, task: configuration.task(allowsNewHead: true))
+      try ModelSource.resolve(
+        configuration.model, tokenizer: configuration.tokenizer, task: configuration.task(allowsNewHead: true),
+        adapter: try AdapterRequest(configuration))
     }
     try communicator.requireEqual(configuration, source.configuration)
     let dataset = try LoadedRecords(configuration, model: source.configuration, tokenizer: source.tokenizer, environment: environment, progress: note).training
     try communicator.requireEqual(training: dataset, evaluation: nil, node: environment.node)
-    if communicator.rank == 0 { (source.trainingNotes + source.notes + dataset.notes("inspected")).forEach(note) }
+    let notes = try communicator.agree("adapter") {
+      communicator.rank == 0 ? try configuration.adapter.map { try AdapterBase.check(adapter: $0, model: configuration.model) } ?? [] : []
+    }
+    if communicator.rank == 0 { (source.trainingNotes + source.notes + notes + dataset.notes("inspected")).forEach(note) }
     let range = records ?? 0..<dataset.unitCount
     try communicator.agree("records") {
       guard records == nil || configuration.unitField == nil else {
@@ -112,7 +117,7 @@ extension Inspection {
     let key = try communicator.sharedKey(seed: seed)
     let inspection = try replica.team.use {
       try replica.loadParameters(
-        from: source.directory, key: key, allowsNewHead: source.configuration.labels != nil, communicator: communicator)
+        from: source.directory, adapter: source.adapter, key: key, allowsNewHead: source.configuration.labels != nil, communicator: communicator)
       return try Inspection(of: range, in: dataset, replica: replica, communicator: communicator)
     }
     try communicator.agree("output") {

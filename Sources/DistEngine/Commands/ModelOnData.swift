@@ -16,7 +16,8 @@ package struct ModelOnData {
     let threads = try ThreadCounts(configuration.performance, in: environment).own
     let source = try communicator.agree("model") {
       try configuration.validate()
-      let source = try ModelSource.resolve(configuration.model, tokenizer: configuration.tokenizer, task: task)
+      let source = try ModelSource.resolve(
+        configuration.model, tokenizer: configuration.tokenizer, task: task, adapter: try AdapterRequest(configuration))
       guard source.directory != nil else { throw TrainingError.noWeights(preset: configuration.model) }
       return source
     }
@@ -29,12 +30,17 @@ package struct ModelOnData {
         mode: .standard, positions: dataset.longestSequence, typicalPositions: dataset.meanTargetCount,
         parameterCount: source.configuration.parameterCount)
       let plan = ReplicaPlan(
-        model: source.configuration, mode: .standard, capacity: capacity, optimizer: nil, computesGradients: false, threads: threads)
+        model: source.configuration, mode: .standard, capacity: capacity, optimizer: nil, trainable: source.configuration.trainedByDefault,
+        computesGradients: false, threads: threads)
       try plan.checkAddressSpace(threads: threads)
       return try ModelReplica(plan)
     }
-    if communicator.rank == 0 { (source.notes + dataset.notes(verb)).forEach(note) }
-    try replica.loadParameters(from: configuration.model, key: RandomKey(seed: 0), communicator: communicator)
+    // One rank reads the weights, and compares.
+    let notes = try communicator.agree("adapter") {
+      communicator.rank == 0 ? try configuration.adapter.map { try AdapterBase.check(adapter: $0, model: configuration.model) } ?? [] : []
+    }
+    if communicator.rank == 0 { (source.notes + notes + dataset.notes(verb)).forEach(note) }
+    try replica.loadParameters(from: configuration.model, adapter: configuration.adapter, key: RandomKey(seed: 0), communicator: communicator)
     (self.replica, self.dataset) = (replica, dataset)
   }
 }

@@ -13,6 +13,8 @@ package struct ModelDeclaration {
   package let policy: PassPolicy
   /// The first stage with a trained tensor: no backward pass goes below it. nil where nothing is trained.
   package let lowestTrainedStage: Int?
+  /// nil: none.
+  private let adapters: LowRankAdapters?
 
   package private(set) var parameters: [ParameterDeclaration] = []
   private var useCounts: [Int] = []
@@ -46,11 +48,14 @@ package struct ModelDeclaration {
   }
 
   /// - Parameter lowestTrainedStage: as a declaration of the same model found it; nil keeps everything.
-  init(blocks: Int, capacity: Microbatch.Capacity, policy: PassPolicy, lowestTrainedStage: Int?) {
+  init(
+    blocks: Int, capacity: Microbatch.Capacity, policy: PassPolicy, adapters: LowRankAdapters? = nil, lowestTrainedStage: Int?
+  ) {
     timeline = Timeline(blocks: blocks)
     self.capacity = capacity
     self.policy = policy
     self.lowestTrainedStage = lowestTrainedStage
+    self.adapters = adapters
   }
 
   // MARK: Stages
@@ -103,12 +108,21 @@ package struct ModelDeclaration {
   mutating func parameter(
     _ name: String, _ shape: [Int], role: ParameterRole, group: Int, fresh: FreshValues
   ) -> ParameterID {
+    let name = parameterPrefix + name
+    let isFactor = role == .adapterDown || role == .adapterUp
+    let isSaved = role == .classifier && adapters?.savedParameters.contains(name) ?? false
+    let isKept = role == .adapterDown && adapters?.freezesDown ?? false
     parameters.append(
       ParameterDeclaration(
-        name: parameterPrefix + name, shape: shape, role: role, group: group, stage: stage, fresh: fresh,
-        isTrained: policy.trainable.trains(role)))
+        name: isFactor || isSaved ? LowRankAdapters.prefix + name : name, shape: shape, role: role, group: group, stage: stage, fresh: fresh,
+        isTrained: isSaved && policy.trainable == .lora || policy.trainable.trains(role) && !isKept))
     useCounts.append(1)
     return ParameterID(index: parameters.count - 1)
+  }
+
+  /// The adapters, where a linear layer of this stage has one.
+  func adapters(ofModule name: String) -> LowRankAdapters? {
+    adapters.flatMap { $0.targets.contains(parameterPrefix + name) ? $0 : nil }
   }
 
   /// One more layer uses a tensor: it is tied.

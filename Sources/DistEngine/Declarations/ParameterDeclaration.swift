@@ -14,6 +14,8 @@ package enum ParameterRole: Sendable, Hashable {
   case head
   /// A classifier's, weights and biases: of its last layer and of the dense one before it.
   case classifier
+  /// An adapter's factors: from a layer's input to r columns, and from there to its output.
+  case adapterDown, adapterUp
 }
 
 /// Values of a tensor in a fresh model.
@@ -22,6 +24,8 @@ package enum FreshValues: Sendable, Hashable {
   case ones
   /// N(0, deviation²).
   case normal(deviation: Double)
+  /// U(−bound, bound).
+  case uniform(bound: Double)
 }
 
 /// One tensor, said before anything is allocated or read.
@@ -45,12 +49,15 @@ public enum TrainableParameters: String, Codable, CaseIterable, Sendable {
   case bias
   /// The language head (a tied one is the shared table, in both of its uses), or the classifier with its dense layer.
   case head
+  /// Adapters of low rank, and a classifier's modules with them (``LowRankAdapters``).
+  case lora
 
   func trains(_ role: ParameterRole) -> Bool {
     switch self {
     case .all: true
     case .bias: role == .bias || role == .classifier
     case .head: role == .head || role == .classifier
+    case .lora: role == .adapterDown || role == .adapterUp
     }
   }
 }
@@ -100,8 +107,20 @@ package struct ParameterTable: Sendable {
     return Vector(rebasing: frozen[self.frozen[entry.name].range])
   }
 
-  /// Writes a fresh model.
-  package func initialise(trained: Vector, frozen: Vector, from source: GaussianSource) {
-    for entry in whole { entry.initialise(values(of: entry, trained: trained, frozen: frozen), from: source) }
+  /// A tensor by the name that a model's own files have for it: what is trained whole beside adapters has theirs.
+  package func entry(ofModel name: String) -> ParameterLayout.Entry {
+    whole.entry(named: name) ?? whole[LowRankAdapters.prefix + name]
+  }
+
+  /// Of ``frozen``, the adapters' factors: its first elements.
+  package var frozenAdapterCount: Int { frozen.prefix { $0.isOfAdapter }.reduce(0) { $0 + $1.count } }
+
+  /// Writes fresh values.
+  ///
+  /// - Parameter isFresh: which tensors are; the others stay as they are.
+  package func initialise(
+    trained: Vector, frozen: Vector, from source: GaussianSource, where isFresh: (ParameterLayout.Entry) -> Bool = { _ in true }
+  ) {
+    for entry in whole where isFresh(entry) { entry.initialise(values(of: entry, trained: trained, frozen: frozen), from: source) }
   }
 }

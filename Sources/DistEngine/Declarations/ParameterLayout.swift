@@ -1,3 +1,5 @@
+import Foundation
+
 /// Parameter tensors in canonical order: names sorted by their bytes, each row-major, one after the other without padding. An element's
 /// place in this order identifies it everywhere: in the slab, in noise, in files.
 public struct ParameterLayout: Sendable, RandomAccessCollection {
@@ -99,6 +101,11 @@ extension ParameterLayout.Entry {
     case .normal(let deviation):
       values.update(repeating: 0)
       source.add(step: 0, elements: range, scale: deviation, to: values)
+    case .uniform(let bound):
+      values.update(repeating: 0)
+      source.add(step: 0, elements: range, scale: 1, to: values)
+      // A normal z behind its own distribution function is uniform, 2Φ(z) − 1 = erf(z/√2).
+      for index in values.indices { values[index] = Float(bound * erf(Double(values[index]) / 2.0.squareRoot())) }
     }
   }
 }

@@ -18,8 +18,8 @@ package struct Attention: Layer {
   }
 
   private var residual: Residual
-  private let input: [(linear: Linear, columns: Range<Int>)]
-  private let output: Linear
+  private let input: [(projection: Projection, columns: Range<Int>)]
+  private let output: Projection
   private let attention: SelfAttention
   private let width: Int
   private let rotation: Rotation?
@@ -48,9 +48,9 @@ package struct Attention: Layer {
     self.width = width
     self.attention = attention
     let (heads, headWidth) = (attention.heads, attention.headWidth)
-    func project(_ name: String, _ columns: Range<Int>, in d: inout ModelDeclaration) -> (Linear, Range<Int>) {
+    func project(_ name: String, _ columns: Range<Int>, in d: inout ModelDeclaration) -> (Projection, Range<Int>) {
       let shape = LinearShape(inputs: width, outputs: columns.count)
-      return (Linear(name, shape, layout: projections.layout, hasBias: projections.inputHasBias, fresh: projections.fresh, in: &d), columns)
+      return (Projection(name, shape, layout: projections.layout, hasBias: projections.inputHasBias, fresh: projections.fresh, in: &d), columns)
     }
     switch projections.input {
     case .fused(let name): input = [project(name, 0..<attention.columns, in: &d)]
@@ -60,7 +60,7 @@ package struct Attention: Layer {
         project(values, attention.valueColumns, in: &d),
       ]
     }
-    output = Linear(
+    output = Projection(
       projections.output, LinearShape(inputs: heads * headWidth, outputs: width), layout: projections.layout,
       hasBias: projections.outputHasBias, fresh: projections.outputFresh, in: &d)
     projected = d.activation("qkv", columns: attention.columns)
@@ -97,7 +97,7 @@ package struct Attention: Layer {
     let attended = pass.matrix(attended, columns: output.shape.inputs)
     let logSumExp = pass.matrix(logSumExp, columns: attention.heads)
     let x = residual.input(stream, in: pass)
-    for (linear, columns) in input { linear.forward(x, into: projected.columns(columns), in: pass) }
+    for (projection, columns) in input { projection.forward(x, into: projected.columns(columns), in: pass) }
     rotate(projected, .forward, in: pass)
     if let cache, let first = pass.batch.positions.first.map({ Int($0) }) {
       let cached = pass.matrix(cache, rows: pass.batch.capacity.positions, columns: 2 * attention.keyColumns.count)
@@ -110,6 +110,7 @@ package struct Attention: Layer {
       attention.forward(
         qkv: projected, sequences: pass.batch.sequences, output: attended, logSumExp: logSumExp, workspace: workspace(pass))
     }
+    output.lower(attended, in: pass)
     residual.finish(stream, needsResult: needsResult, in: pass) { output.forwardAdding(attended, to: $0, in: pass) }
   }
 
@@ -127,7 +128,7 @@ package struct Attention: Layer {
     d.keepUntilBackward(attended)
     d.keepUntilBackward(logSumExp)
     d.keepUntilBackward(projected)
-    for (linear, _) in input { residual.declareGradient(of: linear, outputGradient: projected, in: &d) }
+    for (projection, _) in input { residual.declareGradient(of: projection, outputGradient: projected, in: &d) }
     return residual.declareInputGradient(in: &d)
   }
 
@@ -138,17 +139,16 @@ package struct Attention: Layer {
     let projected = pass.matrix(projected, columns: attention.columns)
     let gradient = residual.outputGradient(gradient, in: pass, into: sink)
 
-    sink.receive(output.gradient(input: .stored(attended), outputGradient: gradient, in: pass), in: pass)
-    output.backward(outputGradient: gradient, into: attendedGradient, in: pass)
+    output.backward(input: .stored(attended), outputGradient: gradient, into: attendedGradient, in: pass, handingTo: sink)
     attention.backward(
       qkv: projected, sequences: pass.batch.sequences, output: attended, logSumExp: pass.matrix(logSumExp, columns: attention.heads),
       outputGradient: attendedGradient, workspace: workspace(pass))
     rotate(projected, .backward, in: pass)
     let (inputGradient, isBegun) = residual.inputGradient(gradient, in: pass)
-    for (index, (linear, columns)) in input.enumerated() {
-      let own = projected.columns(columns)
-      sink.receive(linear.gradient(input: residual.input(in: pass), outputGradient: own, in: pass), in: pass)
-      linear.backward(outputGradient: own, into: inputGradient, adding: isBegun || index > 0, in: pass)
+    for (index, (projection, columns)) in input.enumerated() {
+      projection.backward(
+        input: residual.input(in: pass), outputGradient: projected.columns(columns), into: inputGradient, adding: isBegun || index > 0, in: pass,
+        handingTo: sink)
     }
     return residual.finishBackward(outputGradient: gradient, inputGradient: inputGradient, in: pass, into: sink)
   }

@@ -28,9 +28,9 @@ package struct FeedForward: Layer {
 
   private var residual: Residual
   /// The inner product, or the gate's.
-  private let inner: Linear
-  private let up: Linear?
-  private let outer: Linear
+  private let inner: Projection
+  private let up: Projection?
+  private let outer: Projection
   private let width: Int
   private let innerWidth: Int
   /// `[R,m]`: before the activation, then its own gradient; and behind it.
@@ -44,20 +44,20 @@ package struct FeedForward: Layer {
     self.residual = residual
     self.width = width
     self.innerWidth = innerWidth
-    func linear(_ name: String, _ shape: LinearShape, _ fresh: FreshValues, in d: inout ModelDeclaration) -> Linear {
-      Linear(name, shape, layout: projections.layout, hasBias: projections.hasBias, fresh: fresh, in: &d)
+    func project(_ name: String, _ shape: LinearShape, _ fresh: FreshValues, in d: inout ModelDeclaration) -> Projection {
+      Projection(name, shape, layout: projections.layout, hasBias: projections.hasBias, fresh: fresh, in: &d)
     }
     let inward = LinearShape(inputs: width, outputs: innerWidth)
     switch projections.inner {
     case .plain(let name, let function):
-      inner = linear(name, inward, projections.fresh, in: &d)
+      inner = project(name, inward, projections.fresh, in: &d)
       (up, activation) = (nil, function)
     case .gated(let gate, let name):
-      inner = linear(gate, inward, projections.fresh, in: &d)
-      up = linear(name, inward, projections.fresh, in: &d)
+      inner = project(gate, inward, projections.fresh, in: &d)
+      up = project(name, inward, projections.fresh, in: &d)
       activation = .silu
     }
-    outer = linear(projections.outer, LinearShape(inputs: innerWidth, outputs: width), projections.outerFresh, in: &d)
+    outer = project(projections.outer, LinearShape(inputs: innerWidth, outputs: width), projections.outerFresh, in: &d)
     hidden = d.activation("inner", columns: innerWidth)
     raised = up == nil ? nil : d.activation("up", columns: innerWidth)
     activated = d.activation("activated", columns: innerWidth)
@@ -78,6 +78,7 @@ package struct FeedForward: Layer {
     } else {
       RowKernels.gelu(hidden.elements, into: activated.elements)
     }
+    outer.lower(activated, in: pass)
     residual.finish(stream, needsResult: needsResult, in: pass) { outer.forwardAdding(activated, to: $0, in: pass) }
   }
 
@@ -99,8 +100,7 @@ package struct FeedForward: Layer {
     let activatedGradient = pass.matrix(wide, columns: innerWidth)
     let gradient = residual.outputGradient(gradient, in: pass, into: sink)
 
-    sink.receive(outer.gradient(input: .stored(activated), outputGradient: gradient, in: pass), in: pass)
-    outer.backward(outputGradient: gradient, into: activatedGradient, in: pass)
+    outer.backward(input: .stored(activated), outputGradient: gradient, into: activatedGradient, in: pass, handingTo: sink)
     if let raised {
       RowKernels.siluGateBackward(
         outputGradient: activatedGradient.elements, gate: hidden.elements, up: pass.matrix(raised, columns: innerWidth).elements)
@@ -110,12 +110,11 @@ package struct FeedForward: Layer {
       RowKernels.geluBackward(input: hidden.elements, outputGradient: activatedGradient.elements, into: hidden.elements)
     }
     let (inputGradient, isBegun) = residual.inputGradient(gradient, in: pass)
-    sink.receive(inner.gradient(input: residual.input(in: pass), outputGradient: hidden, in: pass), in: pass)
-    inner.backward(outputGradient: hidden, into: inputGradient, adding: isBegun, in: pass)
+    let input = residual.input(in: pass)
+    inner.backward(input: input, outputGradient: hidden, into: inputGradient, adding: isBegun, in: pass, handingTo: sink)
     if let up, let raised {
-      let raised = pass.matrix(raised, columns: innerWidth)
-      sink.receive(up.gradient(input: residual.input(in: pass), outputGradient: raised, in: pass), in: pass)
-      up.backward(outputGradient: raised, into: inputGradient, adding: true, in: pass)
+      up.backward(
+        input: input, outputGradient: pass.matrix(raised, columns: innerWidth), into: inputGradient, adding: true, in: pass, handingTo: sink)
     }
     return residual.finishBackward(outputGradient: gradient, inputGradient: inputGradient, in: pass, into: sink)
   }

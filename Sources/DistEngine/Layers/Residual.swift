@@ -70,12 +70,12 @@ package struct Residual: Sendable {
     return sum
   }
 
-  /// Says of a linear layer what its gradient rests on: f's input and the gradient at its own output.
-  func declareGradient(of linear: Linear, outputGradient: PassBufferID, in d: inout ModelDeclaration) {
+  /// Says of a projection what its gradients rest on: f's input and the gradient at its own output.
+  func declareGradient(of projection: Projection, outputGradient: PassBufferID, in d: inout ModelDeclaration) {
     switch source {
-    case nil: linear.declareGradient(input: norm.normalized, inputIsMade: true, outputGradient: outputGradient, in: &d)
-    case .norm(let before): linear.declareGradient(input: before.normalized, inputIsMade: true, outputGradient: outputGradient, in: &d)
-    case .stored(let stream): linear.declareGradient(input: stream, outputGradient: outputGradient, in: &d)
+    case nil: projection.declareGradient(input: norm.normalized, inputIsMade: true, outputGradient: outputGradient, in: &d)
+    case .norm(let before): projection.declareGradient(input: before.normalized, inputIsMade: true, outputGradient: outputGradient, in: &d)
+    case .stored(let stream): projection.declareGradient(input: stream, outputGradient: outputGradient, in: &d)
     }
   }
 

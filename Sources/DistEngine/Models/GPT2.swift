@@ -5,6 +5,7 @@ enum GPT2: ModelFamily {
     ("gpt2", "GPT2LMHeadModel", "GPT2ForSequenceClassification")
   ]
   static let isEncoder = false
+  static let storesInputByOutput = true
   static let keys = ConfigurationKeys(
     positions: "n_positions", width: "n_embd", layers: "n_layer", heads: "n_head", innerWidth: "n_inner", normEpsilon: "layer_norm_epsilon")
   static let names = [own]

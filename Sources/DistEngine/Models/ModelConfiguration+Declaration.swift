@@ -9,7 +9,8 @@ extension ModelConfiguration {
   private func declare(
     capacity: Microbatch.Capacity, policy: PassPolicy, lowestTrainedStage: Int?
   ) -> (declaration: ModelDeclaration, model: Model) {
-    var declaration = ModelDeclaration(blocks: layers, capacity: capacity, policy: policy, lowestTrainedStage: lowestTrainedStage)
+    var declaration = ModelDeclaration(
+      blocks: layers, capacity: capacity, policy: policy, adapters: adapters, lowestTrainedStage: lowestTrainedStage)
     let model = family.declare(self, in: &declaration)
     return (declaration, model)
   }
@@ -25,7 +26,7 @@ extension ModelConfiguration {
   package func parameterTable(trainable: TrainableParameters = .all) -> ParameterTable { declaration(trainable).table }
 
   /// Every parameter tensor with Hugging Face's names and shapes, in canonical order.
-  public var parameterLayout: ParameterLayout { declaration(.all).table.trained }
+  public var parameterLayout: ParameterLayout { declaration(.all).table.whole }
 
   /// Parameters of the model; those of a tied head once.
   public var parameterCount: Int { parameterLayout.totalCount }

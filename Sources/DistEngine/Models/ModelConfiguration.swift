@@ -42,6 +42,8 @@ public struct ModelConfiguration: Sendable, Hashable {
   public let padTokenID: Int?
   /// Of a classifier's head, in order; nil: a language model.
   public private(set) var labels: [String]?
+  /// Beside its linear layers; nil: none.
+  public private(set) var adapters: LowRankAdapters?
 
   /// Which linear layers of a block have a bias.
   public struct Biases: Sendable, Hashable {
@@ -110,6 +112,20 @@ public struct ModelConfiguration: Sendable, Hashable {
     var configuration = self
     configuration.bosTokenID = begin
     configuration.eosTokenIDs = [end] + eosTokenIDs.filter { $0 != end && begin != end }
+    return configuration
+  }
+
+  /// The same model with adapters; nil: without.
+  package func adapted(by adapters: LowRankAdapters?) -> ModelConfiguration {
+    var configuration = self
+    configuration.adapters = adapters
+    return configuration
+  }
+
+  /// The same model for the task that another one of its shape is for: its labels, and the ids around its texts.
+  func taking(taskOf other: ModelConfiguration) -> ModelConfiguration {
+    var configuration = self
+    (configuration.labels, configuration.bosTokenID, configuration.eosTokenIDs) = (other.labels, other.bosTokenID, other.eosTokenIDs)
     return configuration
   }
 

@@ -3,6 +3,8 @@ protocol ModelFamily: Sendable {
   /// Architectures of Hugging Face's by the `model_type` that stands for each: a language model's, then a classifier's.
   static var architectures: [(modelType: String, language: String?, classifier: String)] { get }
   static var isEncoder: Bool { get }
+  /// Whether blocks' matrices are stored `[in, out]`.
+  static var storesInputByOutput: Bool { get }
   static var keys: ConfigurationKeys { get }
   /// One for each prefix.
   static var names: [TensorNames] { get }
@@ -16,6 +18,7 @@ protocol ModelFamily: Sendable {
 
 extension ModelFamily {
   static var modelTypes: [String] { architectures.map(\.modelType) }
+  static var storesInputByOutput: Bool { false }
 }
 
 /// A family's keys for the sizes that all have.

@@ -64,15 +64,23 @@ package enum ModelFile {
   /// Compares the headers of a directory's weights with what `config.json` says, before anything is planned or allocated for it.
   ///
   /// Weights that aren't there are not missed: one rank alone reads them.
+  /// - Parameter adapter: the directory of an adapter, which has what the model lacks of a classifier.
   /// - Returns: what is to be known of heads: which is new, which isn't used.
   /// - Throws: what ``readParameters(directory:layout:into:)`` throws of names and shapes.
   @discardableResult
-  package static func checkShapes(directory: String, configuration: ModelConfiguration, allowsNewHead: Bool = false) throws -> [String] {
+  package static func checkShapes(
+    directory: String, configuration: ModelConfiguration, allowsNewHead: Bool = false, adapter: String? = nil
+  ) throws -> [String] {
     let isThere = [weightsName, indexName].contains { FileManager.default.fileExists(atPath: "\(directory)/\($0)") }
     guard isThere else { return [] }
-    let checked = try checkedTensors(directory: directory, layout: configuration.parameterLayout, allowsNewHead: allowsNewHead)
+    let allowsNewHead = allowsNewHead || adapter != nil
+    let checked = try checkedTensors(directory: directory, layout: configuration.base.parameterLayout, allowsNewHead: allowsNewHead)
     var notes: [String] = []
-    if !checked.new.isEmpty {
+    if let adapter {
+      if let missing = checked.new.first(where: { !(configuration.adapters?.savedParameters.contains($0) ?? false) }) {
+        throw AdapterError.headMissing(model: directory, tensor: missing, adapter: adapter)
+      }
+    } else if !checked.new.isEmpty {
       notes.append("\(directory) has no classifier for \(configuration.labelCount) labels: \(checked.new.joined(separator: ", ")) are new")
     }
     if let first = checked.unused.first {
@@ -110,15 +118,21 @@ package enum ModelFile {
     return checked
   }
 
-  /// Tensors of a classifier that a file lacks, or has for another number of labels: those are taken out.
+  /// Tensors of a classifier's layers that a file lacks, or has for another number of labels: those are taken out. A layer is there whole or not at
+  /// all: one of which a part is there isn't new, and its other tensors are missed.
   private static func missingClassifier(_ layout: ParameterLayout, in stored: inout [String: Stored]) -> [String] {
-    layout.filter { entry in
-      guard entry.role == .classifier else { return false }
-      guard let shape = stored[entry.name]?.tensor.shape else { return true }
-      guard shape.count == entry.shape.count, shape.first != entry.shape.first, shape.dropFirst() == entry.shape.dropFirst() else { return false }
-      stored[entry.name] = nil
-      return true
-    }.map(\.name)
+    layout.groups.flatMap { group -> [String] in
+      let entries = layout[group]
+      guard entries.allSatisfy({ $0.role == .classifier }) else { return [] }
+      let isAbsent = entries.allSatisfy { stored[$0.name] == nil }
+      let isOfOtherLabels = entries.allSatisfy { entry in
+        guard let shape = stored[entry.name]?.tensor.shape else { return false }
+        return shape.count == entry.shape.count && shape.first != entry.shape.first && shape.dropFirst() == entry.shape.dropFirst()
+      }
+      guard isAbsent || isOfOtherLabels else { return [] }
+      for entry in entries { stored[entry.name] = nil }
+      return entries.map(\.name)
+    }
   }
 
   /// Makes a directory that `from_pretrained` loads. Each file appears whole or not at all, the configuration

@@ -13,3 +13,12 @@ extension ModelFile {
     return hash.finalize().hexadecimal
   }
 }
+
+extension AdapterFile {
+  /// The SHA-256 of a directory's adapter in hexadecimal: of the bytes of its tensors' file.
+  package static func digest(directory: String) throws -> String {
+    var hash = SHA256()
+    try FileBytes.forEachPiece(of: "\(directory)/\(weightsName)") { hash.update(bufferPointer: $0) }
+    return hash.finalize().hexadecimal
+  }
+}

@@ -27,27 +27,38 @@ extension ModelReplica {
 
   /// Rank 0 reads the model directory, or draws a fresh model; the others get its parameters, bit for bit. Collective.
   ///
-  /// - Parameter allowsNewHead: whether a classifier that the directory lacks is drawn, too.
+  /// - Parameters:
+  ///   - adapter: the directory of the adapter; nil draws a new one where the plan has any.
+  ///   - allowsNewHead: whether a classifier that the directory lacks is drawn, too.
   package func loadParameters(
-    from directory: String?, key: RandomKey, allowsNewHead: Bool = false, communicator: Communicator, exchange: ModelStateExchange? = nil
+    from directory: String?, adapter: String? = nil, key: RandomKey, allowsNewHead: Bool = false, communicator: Communicator,
+    exchange: ModelStateExchange? = nil
   ) throws {
     try communicator.agree("model") {
       guard communicator.rank == 0 else { return }
-      if directory == nil || allowsNewHead {
-        let source = GaussianSource(key.subKey(for: .initialisation))
-        plan.table.initialise(trained: parameters, frozen: frozen, from: source)
+      let source = GaussianSource(key.subKey(for: .initialisation))
+      plan.table.initialise(trained: parameters, frozen: frozen, from: source) { entry in
+        directory == nil || allowsNewHead && entry.role == .classifier || adapter == nil && entry.isOfAdapter
       }
-      if let directory { try readParameters(from: directory, allowsNewHead: allowsNewHead) }
+      if let directory { try readParameters(from: directory, adapter: adapter, allowsNewHead: allowsNewHead) }
     }
     if let exchange { try exchange.broadcast(parameters) } else { try communicator.broadcast(parameters) }
     if !frozen.isEmpty { try communicator.broadcast(frozen) }
   }
 
-  /// A model directory's parameters, trained and frozen.
+  /// A model directory's parameters, trained and frozen, and an adapter's.
   ///
   /// - Parameter allowsNewHead: whether a classifier that isn't there stays as it is in memory.
-  package func readParameters(from directory: String, allowsNewHead: Bool = false) throws {
-    try ModelFile.readParameters(directory: directory, layout: plan.table.whole, allowsNewHead: allowsNewHead) { values(of: $0) }
+  package func readParameters(from directory: String, adapter: String? = nil, allowsNewHead: Bool = false) throws {
+    try ModelFile.readParameters(
+      directory: directory, layout: plan.configuration.base.parameterLayout, allowsNewHead: allowsNewHead || adapter != nil
+    ) { values(of: plan.table.entry(ofModel: $0.name)) }
+    if let adapter { try readAdapter(from: adapter) }
+  }
+
+  /// An adapter's tensors, trained and frozen.
+  package func readAdapter(from directory: String) throws {
+    try AdapterFile.readParameters(directory: directory, layout: plan.table.whole) { values(of: $0) }
   }
 
   /// A tensor of the whole model.
@@ -55,15 +66,21 @@ extension ModelReplica {
 
   /// A number that differs, all but surely, where one bit of the parameters differs (FNV-1a over 32-bit words, in pieces of 2^16, then
   /// over the pieces' numbers). Ranks may have different numbers of threads: it doesn't depend on them.
-  package func parametersChecksum() -> Int {
+  package func parametersChecksum() -> Int { Self.checksum(parameters) }
+
+  /// The same of what isn't trained: it is before a run what it is behind it.
+  package func frozenChecksum() -> Int { Self.checksum(frozen) }
+
+  /// 63 bits of a tensor or a whole part, which any of them changes.
+  static func checksum(_ values: Vector) -> Int {
     let size = 1 << 16
-    let pieces = (parameters.count + size - 1) / size
+    let pieces = (values.count + size - 1) / size
     return withUnsafeTemporaryAllocation(of: UInt64.self, capacity: pieces) { hashes in
       ThreadTeam.current.forEach(pieces) { piece, _ in
-        let words = parameters[piece * size..<min((piece + 1) * size, parameters.count)]
-        hashes.initializeElement(at: piece, to: Self.hash(of: words.lazy.map { UInt64($0.bitPattern) }))
+        let words = values[piece * size..<min((piece + 1) * size, values.count)]
+        hashes.initializeElement(at: piece, to: hash(of: words.lazy.map { UInt64($0.bitPattern) }))
       }
-      return Int(truncatingIfNeeded: Self.hash(of: hashes) >> 1)
+      return Int(truncatingIfNeeded: hash(of: hashes) >> 1)
     }
   }
 

@@ -10,13 +10,13 @@ package final class ModelReplica {
   package let parameters: Vector
   /// The frozen ones, in theirs.
   package let frozen: Vector
-  private let memory: PassMemory
-  private var model: Model { plan.model }
+  let memory: PassMemory
+  var model: Model { plan.model }
   /// nil where every unit fits a microbatch.
   private let largeUnit: LargeUnitGradient?
   /// nil where the plan has no gradients.
   package let accumulator: (any GradientAccumulator)?
-  private var microbatch: Microbatch
+  var microbatch: Microbatch
 
   /// Allocates what the plan says. The parameters are 0.
   ///

@@ -14,10 +14,11 @@ package struct DiskNeed: Sendable {
   package init(_ setup: TrainingSetup) {
     let table = setup.plan.table
     checkpoint = CheckpointState.byteCount(
-      parameters: table.trained.totalCount, frozen: setup.modelDirectory == nil ? table.frozen.totalCount : 0,
+      parameters: table.trained.totalCount, frozen: setup.frozenCountOfCheckpoints,
       moments: setup.configuration.optimizer.momentCount)
     checkpointCount = setup.configuration.keepCheckpoints + 1
-    model = setup.model.parameterCount * MemoryLayout<Float>.size
+    let released = setup.model.adapters == nil ? setup.model.parameterCount : table.trained.totalCount + table.frozenAdapterCount
+    model = released * MemoryLayout<Float>.size
     let line = setup.privacy == nil ? 200 : 500
     rest = setup.steps * line + setup.provenance.recordSets.reduce(0) { $0 + $1.bytes.count } + 24 << 10
   }

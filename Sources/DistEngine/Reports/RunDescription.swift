@@ -29,6 +29,10 @@ struct RunDescription: Encodable {
   let unit: String
   let maxRecordsPerUnit: Int?
   let trainable: TrainableParameters
+  /// nil: none.
+  let adapter: AdapterClaim?
+  /// That it was read from; nil: it was new.
+  let adapterDirectory: String?
   let trainingRecords: Int
   let trainingUnits: Int
   let evaluationRecords: Int
@@ -106,6 +110,7 @@ struct RunDescription: Encodable {
     maxRecordsPerUnit = configuration.unitField == nil ? nil : configuration.maxRecordsPerUnit
     trainingUnits = setup.training.unitCount
     trainable = configuration.trainable
+    (adapter, adapterDirectory) = (AdapterClaim(shape), configuration.adapter)
     tokenizer = setup.tokenizer.name
     tokenizerSha256 = (setup.tokenizer as? FileTokenizer)?.digest
     evaluationRecords = setup.evaluation?.count ?? 0

@@ -1,11 +1,11 @@
 import Foundation
 import PrivacyAccounting
 
-/// The directory of a run: `run.json`, `metrics.jsonl`, `privacy.json`, `model/`, `checkpoints/`, and in `seen/` which
+/// The directory of a run: `run.json`, `metrics.jsonl`, `privacy.json`, `model/` or `adapter/`, `checkpoints/`, and in `seen/` which
 /// records it and its start model were trained on (``RecordHashes``), for runs that start from its model. Rank 0 alone writes, but for the
 /// slices of checkpoints.
 ///
-/// Much of it is computed from private data without noise, so its user alone may read it; `model/`, which is for release, has the
+/// Much of it is computed from private data without noise, so its user alone may read it; `model/` or `adapter/`, which is for release, has the
 /// permissions that the user's mask gives, for when it is moved elsewhere.
 package final class RunDirectory {
   /// Where it is by now: a directory that is renamed during the run is written to all the same.
@@ -18,12 +18,17 @@ package final class RunDirectory {
   private let descriptor: Int32
   private var lastLook = ContinuousClock.now
   private let resumes: Bool
+  /// Whether an adapter is released, not a model.
+  private let hasAdapter: Bool
 
   /// Makes the directory, or takes one that is there, and locks it.
   ///
-  /// - Parameter resumes: whether a run that it holds may go on. Otherwise one that holds a run is refused: nothing is ever overwritten.
-  package init(_ path: String, resumes: Bool = false) throws {
+  /// - Parameters:
+  ///   - resumes: whether a run that it holds may go on. Otherwise one that holds a run is refused: nothing is ever overwritten.
+  ///   - hasAdapter: whether the run trains an adapter.
+  package init(_ path: String, resumes: Bool = false, hasAdapter: Bool = false) throws {
     self.path = path
+    self.hasAdapter = hasAdapter
     self.resumes = resumes
     try AtomicFile.makeDirectory(path, permissions: 0o700)
     descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
@@ -55,12 +60,13 @@ package final class RunDirectory {
     return handle
   }
 
-  private static let runFiles = ["run.json", "privacy.json", "metrics.jsonl", "model", "checkpoints", "seen"]
+  private static let runFiles = ["run.json", "privacy.json", "metrics.jsonl", "model", "adapter", "checkpoints", "seen"]
 
   deinit { if descriptor >= 0 { close(descriptor) } }
 
   package var ledger: String { "\(path)/checkpoints/ledger.jsonl" }
-  package var model: String { "\(path)/model" }
+  /// What is for release.
+  package var released: String { "\(path)/\(hasAdapter ? "adapter" : "model")" }
   var checkpoints: CheckpointDirectory { CheckpointDirectory(path: "\(path)/checkpoints") }
   /// What the run reported when it was done; there when it is.
   private var report: String { "\(path)/checkpoints/report.json" }
@@ -69,7 +75,7 @@ package final class RunDirectory {
   func resumption(say: (String) -> Void) throws -> Resumption? {
     let found = try Resumption(checkpoints, ledger: ledger, metrics: "\(path)/metrics.jsonl", say: say)
     // The first checkpoint is there before the first step: where steps were made it was taken away, and with it their charges.
-    if found == nil, FileManager.default.fileExists(atPath: model) || hasSteps { throw CheckpointError.none(path: path) }
+    if found == nil, FileManager.default.fileExists(atPath: released) || hasSteps { throw CheckpointError.none(path: path) }
     return found
   }
 
@@ -81,7 +87,8 @@ package final class RunDirectory {
 
   /// The report of a run that is done; nil for one that isn't, or whose model or report is no longer there: it is written again.
   func finishedReport() -> [UInt8]? {
-    guard ModelFile.hasWeights(directory: model), FileManager.default.fileExists(atPath: "\(model)/privacy.json"),
+    let hasWeights = hasAdapter ? AdapterFile.isWhole(directory: released) : ModelFile.hasWeights(directory: released)
+    guard hasWeights, FileManager.default.fileExists(atPath: "\(released)/privacy.json"),
       let bytes = try? FileBytes.read(report), (try? JSONDecoder().decode(TrainingReport.self, from: Data(bytes))) != nil
     else { return nil }
     return bytes
@@ -115,9 +122,10 @@ package final class RunDirectory {
   private func clearAside() throws {
     try checkpoints.clearAside()
     let files = FileManager.default
-    for folder in [path, checkpoints.path, model, "\(path)/seen"] where files.fileExists(atPath: folder) {
+    for folder in [path, checkpoints.path, released, "\(path)/seen"] where files.fileExists(atPath: folder) {
       for name in try files.contentsOfDirectory(atPath: folder) where name.hasPrefix(Self.probePrefix) || AtomicFile.isAside(name) {
-        guard unlink("\(folder)/\(name)") == 0 else { throw FileError(path: "\(folder)/\(name)", action: "removed") }
+        // An adapter's directory is made aside as a whole.
+        do { try files.removeItem(atPath: "\(folder)/\(name)") } catch { throw FileError(path: "\(folder)/\(name)", action: "removed") }
       }
     }
   }
@@ -192,17 +200,19 @@ package final class RunDirectory {
   }
 
   /// Writes the statement, here and where the model will be, then the model: there is never a model under a statement that says too little,
-  /// or without one.
+  /// or without one. An adapter gets its name when it was read back.
   func finish(_ replica: ModelReplica, setup: TrainingSetup, statement: PrivacyStatement) throws {
     try find()
     if let metrics, fsync(metrics.fileDescriptor) != 0 { throw FileError(path: "\(path)/metrics.jsonl", action: "flushed to the disk", code: errno) }
     try write(statement, to: "privacy.json")
-    try AtomicFile.makeDirectory(model)
+    let released = released
+    if hasAdapter { return try ReleasedAdapter(path: released).write(replica, setup: setup, statement: statement) }
+    try AtomicFile.makeDirectory(released)
     try write(statement, to: "model/privacy.json", isForRelease: true)
     for file in (setup.tokenizer as? FileTokenizer)?.files ?? [] {
-      try AtomicFile.write(file.bytes, to: "\(model)/\(file.name)", permissions: 0o666)
+      try AtomicFile.write(file.bytes, to: "\(released)/\(file.name)", permissions: 0o666)
     }
-    try ModelFile.write(directory: model, configuration: setup.model, layout: replica.plan.table.whole) {
+    try ModelFile.write(directory: released, configuration: setup.model, layout: replica.plan.table.whole) {
       UnsafeBufferPointer(replica.values(of: $0))
     }
   }

@@ -5,6 +5,8 @@ package struct ModelSource: Sendable {
   package let configuration: ModelConfiguration
   /// nil for a preset: there are no weights.
   package let directory: String?
+  /// Of the adapter that stands beside it; nil: none, or a new one.
+  package var adapter: String?
   package let tokenizer: any Tokenizer
   /// What its user should know.
   package let notes: [String]
@@ -14,29 +16,35 @@ package struct ModelSource: Sendable {
   /// - Parameter kind: nil: the directory's own; bytes for a preset.
   /// - Throws: also where a directory's weights are not of its configuration's shape, where its ids are those of a tokenizer that isn't
   ///   read here, or where the tokenizer makes more ids than the model knows.
-  package static func resolve(_ name: String, tokenizer kind: TokenizerKind? = nil, task: ModelTask = .language) throws -> ModelSource {
+  package static func resolve(
+    _ name: String, tokenizer kind: TokenizerKind? = nil, task: ModelTask = .language, adapter: AdapterRequest? = nil
+  ) throws -> ModelSource {
     if let preset = ModelPreset(rawValue: name) {
       let tokenizer = try (kind ?? .bytes).make()
       try checkEnd(tokenizer, of: preset.configuration)
       let note = "--model \(name) is the preset, with new parameters; the directory of that name is ./\(name)"
+      if case .stored? = adapter { throw TrainingError.adapterOfPreset(preset: name) }
       let (model, _) = try task.model(preset.configuration, name: name)
       try check(tokenizer, fits: model)
       return ModelSource(
-        configuration: model, directory: nil, tokenizer: try tokenizer.typed(for: model), notes: ModelPreset.isAlsoDirectory(name) ? [note] : [],
-        trainingNotes: [])
+        configuration: try adapter?.model(model) ?? model, directory: nil, tokenizer: try tokenizer.typed(for: model),
+        notes: ModelPreset.isAlsoDirectory(name) ? [note] : [], trainingNotes: [])
     }
     guard FileManager.default.fileExists(atPath: name) else { throw ModelConfigurationError.unknownPreset(name: name) }
     let description = try ModelFile.readConfiguration(directory: name)
-    let (model, taskNotes) = try task.model(description.configuration, name: name)
-    let tokenizer = try tokenizer(ofDirectory: name, model, kind)
+    let (unadapted, taskNotes) = try task.model(adapter?.task(of: description.configuration, name: name) ?? description.configuration, name: name)
+    let model = try adapter?.model(unadapted) ?? unadapted
+    let tokenizer = try tokenizer(ofDirectory: adapter?.tokenizerDirectory ?? name, model, kind)
     try check(tokenizer, fits: model)
-    let headNotes = try ModelFile.checkShapes(directory: name, configuration: model, allowsNewHead: task.allowsNewHead)
+    let headNotes = try ModelFile.checkShapes(
+      directory: name, configuration: model, allowsNewHead: task.allowsNewHead, adapter: adapter?.directory)
     let tokenizerNotes = kind == nil && tokenizer is FileTokenizer ? ["ids are those of the model's own tokenizer, \(tokenizer.name)"] : []
     let ignored = description.ignoredSettings
     let note = "\(name)/config.json asks for dropout (\(ignored.joined(separator: ", "))), which is not applied; a model written here says 0"
     return ModelSource(
-      configuration: model, directory: name, tokenizer: try tokenizer.typed(for: model),
-      notes: tokenizerNotes + taskNotes + headNotes + beginNotes(tokenizer, model), trainingNotes: ignored.isEmpty ? [] : [note])
+      configuration: model, directory: name, adapter: adapter?.directory, tokenizer: try tokenizer.typed(for: model),
+      notes: tokenizerNotes + taskNotes + headNotes + beginNotes(tokenizer, model) + (adapter?.notes ?? []),
+      trainingNotes: ignored.isEmpty ? [] : [note])
   }
 
   /// Where a language model's tokenizer would begin texts otherwise than its records begin: no one asks its post-processor.

@@ -30,6 +30,7 @@ struct ResultOptions {
     values["--data"] = provenance.ownFingerprint.map { "records of fingerprint \($0.prefix(16))" } ?? "unknown"
     values["the records' ids and units (--data, --tokenizer, --seq-len, --unit)"] = Self.digest(recordsDigest)
     values["--trainable"] = configuration.trainable.rawValue
+    if let adapters = model.adapters { addAdapters(adapters, start: provenance.start) }
     values["--max-records-per-unit"] = "\(configuration.maxRecordsPerUnit)"
     values["--dataset-size"] = "\(datasetSize)"
     values["--batch-size"] = "\(configuration.batchSize)"
@@ -46,6 +47,14 @@ struct ResultOptions {
     }
     values["--optimizer"] = configuration.optimizer.name
     if configuration.mode.isPrivate { addPrivacy(configuration, provenance) }
+  }
+
+  private mutating func addAdapters(_ adapters: LowRankAdapters, start: StartModel?) {
+    values["--adapter"] = start?.adapterDigest.map { "the adapter of SHA-256 \($0)" } ?? "none"
+    values["--lora-rank"] = "\(adapters.rank)"
+    values["--lora-alpha"] = "\(adapters.alpha)"
+    values["--lora-targets"] = adapters.targets.description
+    values["--lora-freeze-a"] = "\(adapters.freezesDown)"
   }
 
   private mutating func addPrivacy(_ configuration: TrainingConfiguration, _ provenance: Provenance) {

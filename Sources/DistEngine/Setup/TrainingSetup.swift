@@ -45,6 +45,10 @@ package struct TrainingSetup {
     }
   }
 
+  /// Frozen parameters, from the first on, that come from no file and are therefore in the checkpoints: those of a fresh model, and an adapter's
+  /// that aren't trained.
+  var frozenCountOfCheckpoints: Int { modelDirectory == nil ? plan.table.frozen.totalCount : plan.table.frozenAdapterCount }
+
   /// Charges when the run ends.
   package var mostCharges: Int { max(chargedSteps, min(allowedSteps, chargedSteps + steps - firstStep)) }
   /// Steps of the model when the run ends: fewer than ``steps`` where lost ones have used up the budget.
@@ -149,8 +153,12 @@ package struct TrainingSetup {
         throw TrainingError.conflictingOptions("--eval-data \(evaluation) is a training file: records that training has seen measure nothing")
       }
       source = try ModelSource.resolve(
-        configuration.model, tokenizer: configuration.tokenizer, task: configuration.task(allowsNewHead: true))
+        configuration.model, tokenizer: configuration.tokenizer, task: configuration.task(allowsNewHead: true),
+        adapter: try AdapterRequest(configuration))
       self.configuration = source.trainedConfiguration
+      if configuration.trainable == .lora, source.directory == nil, configuration.output != nil {
+        throw TrainingError.adapterOfPreset(preset: configuration.model)
+      }
       guard self.configuration.parameterTable(trainable: configuration.trainable).trained.totalCount > 0 else {
         throw TrainingError.conflictingOptions("--trainable \(configuration.trainable.rawValue): the model has no such parameter, so nothing would be trained")
       }

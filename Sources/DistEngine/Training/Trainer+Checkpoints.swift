@@ -33,15 +33,13 @@ extension Trainer {
 
   /// Reads the checkpoint into parameters and optimizer. Collective.
   ///
-  /// - Parameter freshFrozen: whether frozen parameters come from no file: then the checkpoint has them.
+  /// - Parameter frozen: frozen parameters that come from no file: the checkpoint has them.
   static func restore(
-    _ manifest: CheckpointManifest, _ directory: RunDirectory?, _ replica: ModelReplica, _ optimizer: inout Optimizer, freshFrozen: Bool,
+    _ manifest: CheckpointManifest, _ directory: RunDirectory?, _ replica: ModelReplica, _ optimizer: inout Optimizer, frozen: Vector,
     _ communicator: Communicator, _ exchange: ModelStateExchange
   ) throws {
     optimizer.restore(updates: manifest.optimizerUpdates)
-    let state = CheckpointState(
-      parameters: replica.parameters, frozen: freshFrozen ? replica.frozen : Vector(start: nil, count: 0), optimizer: optimizer,
-      shards: exchange.plan)
+    let state = CheckpointState(parameters: replica.parameters, frozen: frozen, optimizer: optimizer, shards: exchange.plan)
     let path = directory?.checkpoints.path(ofStep: manifest.step) ?? ""
     try CheckpointReader(manifest, directory: path, communicator: communicator).read(into: state)
     try exchange.broadcast(replica.parameters)
@@ -54,7 +52,7 @@ extension Trainer {
     guard let checkpointWriter else { return }
     let start = ContinuousClock.now
     let communicator = environment.world
-    let frozen = setup.modelDirectory == nil ? replica.frozen : Vector(start: nil, count: 0)
+    let frozen = Vector(rebasing: replica.frozen[..<setup.frozenCountOfCheckpoints])
     let state = CheckpointState(parameters: replica.parameters, frozen: frozen, optimizer: optimizer, shards: replica.plan.shards)
     let checkpoints = try communicator.agree("checkpoint") { try directory?.checkpointsNow() }
     try checkpointWriter.write(state, step: stepsDone, in: checkpoints) { files in
