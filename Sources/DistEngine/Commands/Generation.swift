@@ -76,7 +76,7 @@ extension Generation {
     let (tokenizer, model) = (source.tokenizer, source.configuration)
     let ids = Self.start(of: prompt, by: tokenizer)
     let threads = min(ProcessorAffinity.affordableCores.count, PerformanceOptions.mostThreads)
-    let plan = Self.plan(model, ids: ids.count + count, threads: threads)
+    let plan = Self.plan(model, ids: ids.count + count, stored: source.stored, threads: threads)
     try plan.checkAddressSpace(threads: threads)
     let replica = try ModelReplica(plan)
     try replica.readParameters(from: directory, adapter: adapter)
@@ -100,10 +100,12 @@ extension Generation {
   private static let largestPass = 256
 
   /// - Parameter ids: of the prompt and what may follow it.
-  package static func plan(_ model: ModelConfiguration, ids: Int, threads: Int) -> ReplicaPlan {
+  package static func plan(
+    _ model: ModelConfiguration, ids: Int, stored: StoredTensors = StoredTensors(), threads: Int
+  ) -> ReplicaPlan {
     let positions = min(model.longestSequence, max(1, ids))
     return ReplicaPlan(
       model: model, mode: .standard, capacity: Microbatch.Capacity(cachedPositions: positions, rows: min(positions, largestPass)), optimizer: nil,
-      computesGradients: false, cachesKeys: true, threads: threads, choices: .init(logits: .chunks(rows: 1)))
+      stored: stored, computesGradients: false, cachesKeys: true, threads: threads, choices: .init(logits: .chunks(rows: 1)))
   }
 }

@@ -87,11 +87,11 @@ public struct RunPlan: Sendable {
     microbatchExamples = plan.capacity.units
     microbatchRows = plan.capacity.rows
     rankBytes = plan.memory.byteCountOfRank
-    sharedBytes = plan.memory.byteCount(in: .node)
+    sharedBytes = plan.memory.sharedByteCount()
     dataBytes = setup.training.byteCount + (setup.evaluation?.byteCount ?? 0)
     budgetBytes = plan.budgetBytes
     categories = plan.memory.bytesByCategoryAtPeak().map { category, byteCount in
-      let shared = plan.memory.byteCount(in: .node, category: category)
+      let shared = plan.memory.sharedByteCount(category: category)
       return CategorySize(
         category: category, byteCount: byteCount, nodeByteCount: ranksPerNode * (byteCount - shared) + shared)
     }

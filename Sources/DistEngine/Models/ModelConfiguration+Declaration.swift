@@ -1,29 +1,42 @@
 extension ModelConfiguration {
   /// What the model is made of, for a microbatch and a policy: parameters, buffers, layers.
-  package func declare(capacity: Microbatch.Capacity, policy: PassPolicy) -> (declaration: ModelDeclaration, model: Model) {
+  ///
+  /// - Parameter stored: what may stay in files.
+  package func declare(
+    capacity: Microbatch.Capacity, policy: PassPolicy, stored: StoredTensors = StoredTensors()
+  ) -> (declaration: ModelDeclaration, model: Model) {
     // The first time for what is trained: how far the backward pass goes decides what is kept.
     let trained = declare(capacity: capacity, policy: policy, lowestTrainedStage: 0).declaration.parameters.filter(\.isTrained)
-    return declare(capacity: capacity, policy: policy, lowestTrainedStage: trained.map(\.stage).min())
+    return declare(capacity: capacity, policy: policy, stored: stored, lowestTrainedStage: trained.map(\.stage).min())
   }
 
   private func declare(
-    capacity: Microbatch.Capacity, policy: PassPolicy, lowestTrainedStage: Int?
+    capacity: Microbatch.Capacity, policy: PassPolicy, stored: StoredTensors = StoredTensors(), lowestTrainedStage: Int?
   ) -> (declaration: ModelDeclaration, model: Model) {
     var declaration = ModelDeclaration(
-      blocks: layers, capacity: capacity, policy: policy, adapters: adapters, lowestTrainedStage: lowestTrainedStage)
+      blocks: layers, capacity: capacity, policy: policy, adapters: adapters, stored: stored, lowestTrainedStage: lowestTrainedStage)
     let model = family.declare(self, in: &declaration)
     return (declaration, model)
   }
 
   /// A declaration to know parameters and shapes by.
-  private func declaration(_ trainable: TrainableParameters) -> ModelDeclaration {
+  private func declaration(
+    _ trainable: TrainableParameters, stored: StoredTensors = StoredTensors(), trains: Bool = true
+  ) -> ModelDeclaration {
     var policy = PassPolicy.parametersAlone
     policy.trainable = trainable
-    return declare(capacity: Microbatch.Capacity(units: 1, rows: 1, positions: 1), policy: policy, lowestTrainedStage: nil).declaration
+    policy.retention = trains ? .backward : .inference
+    return declare(capacity: Microbatch.Capacity(units: 1, rows: 1, positions: 1), policy: policy, stored: stored, lowestTrainedStage: nil).declaration
   }
 
   /// The model's tensors, trained and frozen.
-  package func parameterTable(trainable: TrainableParameters = .all) -> ParameterTable { declaration(trainable).table }
+  ///
+  /// - Parameters:
+  ///   - stored: what may stay in files.
+  ///   - trains: false: passes alone, in which that may stay there, too, which would be trained.
+  package func parameterTable(
+    trainable: TrainableParameters = .all, stored: StoredTensors = StoredTensors(), trains: Bool = true
+  ) -> ParameterTable { declaration(trainable, stored: stored, trains: trains).table }
 
   /// Every parameter tensor with Hugging Face's names and shapes, in canonical order.
   public var parameterLayout: ParameterLayout { declaration(.all).table.whole }

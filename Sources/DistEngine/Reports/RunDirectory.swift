@@ -212,7 +212,7 @@ package final class RunDirectory {
     }
     let layout = replica.plan.table.whole
     guard hasAdapter else {
-      return try ModelFile.write(directory: released, configuration: setup.model, layout: layout) { UnsafeBufferPointer(replica.values(of: $0)) }
+      return try ModelFile.write(directory: released, configuration: setup.model, layout: layout) { replica.storedValues(of: $0) }
     }
     let card = AdapterCard(setup.model, base: setup.configuration.model, statement: statement)
     try AtomicFile.write(Data(card.text.utf8), to: "\(released)/README.md", permissions: 0o666)
