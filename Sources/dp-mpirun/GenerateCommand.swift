@@ -42,7 +42,8 @@ struct GenerateCommand: ParsableCommand {
     // One process samples: a launcher's other ranks have nothing to add.
     guard (LauncherRank.beforeInit ?? 0) == 0 else { return }
     let text = try Generation.text(
-      model: model, adapter: adapter, prompt: prompt, count: tokens, temperature: temperature, topK: topK, seed: seed, tokenizer: tokenizer.value, note: Notes.say)
+      model: model, adapter: adapter, prompt: prompt, count: tokens, temperature: temperature, topK: topK, seed: seed,
+      tokenizer: tokenizer.value, note: Notes.say)
     // Bytes as the model made them: they need not be UTF-8.
     StandardOutput.write(Data(prompt.utf8) + Data(text) + Data("\n".utf8))
   }

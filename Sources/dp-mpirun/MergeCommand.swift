@@ -4,7 +4,7 @@ import DistEngine
 struct MergeCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "merge", abstract: "Add an adapter into the model that it stands beside.",
-    discussion: "Writes a model directory in Hugging Face's layout, in F32, with the adapter's statement of privacy.")
+    discussion: "Writes a model directory in Hugging Face's layout, in F32, with a statement of privacy that covers both.")
 
   @Option(help: "The model directory that the adapter was trained beside.")
   var model: String

@@ -49,7 +49,19 @@ static int fails_on(const char *call, int file) {
   return fails(call, path);
 }
 
+/* A code below 0: what is written has a bit that is another. */
+static ssize_t write_damaged(int file, const void *bytes, size_t count) {
+  char *copy = malloc(count);
+  if (!copy) return -1;
+  memcpy(copy, bytes, count);
+  copy[count - 1] ^= 0x40;
+  const ssize_t written = syscall(SYS_write, file, copy, count);
+  free(copy);
+  return written;
+}
+
 ssize_t write(int file, const void *bytes, size_t count) {
+  if (code < 0) return count && fails_on("write", file) ? write_damaged(file, bytes, count) : syscall(SYS_write, file, bytes, count);
   const int is_direct = code && (fcntl(file, F_GETFL) & O_DIRECT) && fails_on("direct", file);
   return is_direct || fails_on("write", file) ? -1 : syscall(SYS_write, file, bytes, count);
 }

@@ -28,6 +28,13 @@ struct InterruptedRun {
     return try Program.run(arguments, ranks: ranks)
   }
 
+  /// Starts it on a disk that changes a bit of what is written to files that match a pattern.
+  func start(_ more: String, damaging pattern: String) throws -> MPILauncher.Outcome {
+    let arguments = "\(options) \(more) --json --no-progress".split(separator: " ").map(String.init) + ["--output", path]
+    let library = try MPILauncher(built: "libStorageFaults.so").executable.path(percentEncoded: false)
+    return try Program.run(arguments, environment: ["LD_PRELOAD": library, "STORAGE_FAULT": "write:\(pattern):0:-1"])
+  }
+
   /// Starts it and has `action`, a line of bash with the launcher as $job, when so many steps have been made since.
   ///
   /// - Returns: how the launcher ended.

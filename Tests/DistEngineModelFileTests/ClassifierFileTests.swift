@@ -85,6 +85,21 @@ import Testing
     }
   }
 
+  /// A layer of a head is there whole or not at all: nothing is drawn beside what was trained.
+  @Test(arguments: [
+    ("bert-tiny-pairs", "classifier.bias"), ("bert-tiny-pairs", "classifier.weight"), ("bert-tiny-pairs", "bert.pooler.dense.bias"),
+    ("roberta-tiny", "classifier.out_proj.bias"), ("distilbert-tiny", "pre_classifier.weight"),
+  ])
+  func halfOfAHeadIsRefused(fixture: String, missing: String) throws {
+    var (model, tensors, _) = try tensors(fixture)
+    tensors.remove(missing)
+    try write(tensors)
+    for model in [model, model.classifying((model.labels ?? []) + ["one more"])] {
+      let error = try #require(throws: ModelFileError.self) { try read(model) }
+      #expect(error.description.contains("tensor \(missing) "), "\(error)")
+    }
+  }
+
   @Test func whatIsMisshapenOrLeftOverIsNamed() throws {
     var (model, tensors, _) = try tensors("bert-tiny-pairs")
     tensors.add("bert.encoder.layer.9.output.dense.bias", [64])

@@ -93,6 +93,34 @@ import Testing
     #expect(throws: AdapterError.self) { try replica.checkAdapter(savedIn: adapter, tokenizer: source.tokenizer) }
   }
 
+  /// Adapters that were written here and loaded in PEFT, with the losses that it computes (scripts/peft-losses): they are still written so, byte for byte.
+  @Test(arguments: references) func whatPEFTLoadedIsWhatIsWritten(reference: Reference) throws {
+    let written = "\(reference.directory)/written"
+    let source = try ModelSource.resolve(
+      "\(reference.directory)/model", task: reference.isClassifier ? .classification(labels: nil, allowsNewHead: false) : .language,
+      adapter: try AdapterRequest(directory: written))
+    let dataset = try reference.dataset(source)
+    let replica = try ModelReplica(
+      ReplicaPlan(
+        model: source.configuration, mode: .standard, capacity: Microbatch.Capacity(units: 4, rows: 256, positions: 64, unitsAreRecords: true),
+        optimizer: nil, trainable: .lora))
+    try replica.readParameters(from: "\(reference.directory)/model", adapter: source.adapter)
+    let json = try JSONSerialization.jsonObject(with: Data(contentsOf: URL(filePath: "\(written)/losses.json")))
+    let losses = try #require((json as? [String: [Double]])?["losses"])
+    #expect(losses.count == dataset.count)
+    for (record, loss) in losses.enumerated() {
+      let own = replica.loss(of: record..<record + 1, in: dataset)
+      #expect(abs(own.sum / Double(own.targets) - loss) < 1e-5 * loss, "record \(record)")
+    }
+    let directory = try TemporaryDirectory()
+    try AdapterFile.write(
+      directory: "\(directory.path)/again", configuration: source.configuration, model: "\(reference.directory)/model", layout: replica.plan.table.whole
+    ) { UnsafeBufferPointer(replica.values(of: $0)) }
+    for name in [AdapterFile.configurationName, AdapterFile.weightsName] {
+      #expect(try FileBytes.read("\(directory.path)/again/\(name)") == FileBytes.read("\(written)/\(name)"), "\(name)")
+    }
+  }
+
   /// The scale forgotten or halved shows, whatever the tensors.
   @Test func anotherScaleIsDamage() throws {
     let reference = Self.references[0]

@@ -128,6 +128,45 @@ import Testing
     #expect(replica.plan.table.frozenAdapterCount == (test.model.adapters!.freezesDown ? down : 0))
   }
 
+  /// A unit's factors' gradient is the mean of its records', clipped once.
+  @Test(arguments: [true, false], [Recomputation.none, .blocks]) func aUnitsGradientIsTheMeanOfItsRecords(tied: Bool, recompute: Recomputation) throws {
+    let model = SmallAdapters.adapted(try SmallModels.configuration(tied: tied))
+    let (dataset, single) = (
+      UnitTests.dataset(), TokenizedDataset(RecordStore(UnitTests.records.map(\.text)), tokenizer: SmallModels.SmallTokenizer(), longestSequence: 24)
+    )
+    let one = try SmallAdapters.replica(.standard, .flat, model, microbatch: 1)
+    let bound = 0.5
+    for (mode, clipping) in FrozenTests.configurations {
+      var expected = [Double](repeating: 0, count: one.plan.layout.totalCount)
+      for unit in 0..<dataset.unitCount {
+        let records = dataset.units.records(of: unit)
+        var gradient = [Double](repeating: 0, count: expected.count)
+        for record in records {
+          _ = one.accumulateGradients(of: [record], in: single)
+          for (j, value) in one.gradientSum.enumerated() { gradient[j] += Double(value) / Double(records.count) }
+        }
+        let squares = one.plan.layout.map { gradient[$0.range].reduce(0) { $0 + $1 * $1 } }
+        for entry in one.plan.layout {
+          let norm = (clipping == .flat ? squares.reduce(0, +) : squares[entry.index]).squareRoot()
+          let most = clipping == .flat ? bound : bound / Double(squares.count).squareRoot()
+          for j in entry.range { expected[j] += gradient[j] * (mode == .standard || norm <= most ? 1 : most / norm) }
+        }
+      }
+      for (microbatch, rows) in [(1, 24), (3, 72), (16, 128)] {
+        let largest = dataset.largestUnit(ofRecords: .max)
+        let plan = ReplicaPlan(
+          model: model, mode: mode, clipping: clipping, maxGradNorm: bound,
+          capacity: Microbatch.Capacity(units: microbatch, rows: rows, positions: 24, unitRows: max(24, min(largest, rows))), recompute: recompute,
+          optimizer: nil, trainable: .lora, hasLargeUnits: largest > rows)
+        let replica = try ModelReplica(plan)
+        SmallAdapters.fill(replica)
+        _ = replica.accumulateGradients(of: 0..<dataset.unitCount, in: dataset)
+        let distance = relativeDistance(replica.gradientSum.map(Double.init), expected)
+        #expect(distance < 1e-5, "\(mode) \(clipping) b \(microbatch): \(distance)")
+      }
+    }
+  }
+
   /// With B = 0 an adapter changes nothing, and A's gradient is 0.
   @Test(arguments: try SmallModels.all()) func anAdapterBeginsAsNothing(model: ModelConfiguration) throws {
     let dataset = SmallModels.dataset()
@@ -183,6 +222,8 @@ import Testing
     #expect(count == 12 * 8 * (3072 + 1536 + 2 * 3840))
     func bytes(_ plan: ReplicaPlan, _ category: MemoryPlan.Category) -> Int { plan.memory.buffers.filter { $0.category == category }.reduce(0) { $0 + $1.byteCount } }
     #expect(bytes(all, .gradients) == 4 * count && bytes(all, .optimizerState) == 8 * count)
+    // What is exchanged, noised and updated is what the shards know: nothing else.
+    #expect(all.shards.updatedCount == count && all.layout.allSatisfy { $0.isOfAdapter } && all.table.frozen.totalCount == ModelPreset.small.configuration.parameterCount)
     let attention = plan(.modules(["c_attn"]))
     let activated = attention.memory.buffers.filter { $0.name.hasSuffix("activated") }
     #expect(!activated.isEmpty && activated.allSatisfy { $0.lifetime.count == 1 }, "the input of a frozen product that isn't adapted")

@@ -9,7 +9,7 @@ enum SmallAdapters {
     let saved = model.parameterLayout.filter { $0.role == .classifier }.map(\.name)
     return model.adapted(
       by: LowRankAdapters(
-        rank: 3, alpha: 5, targets: targets, names: .peft, isRankStabilized: isRankStabilized, freezesDown: freezesDown, savedParameters: Set(saved)))
+        rank: 3, alpha: 5, targets: targets, names: .peft, isRankStabilized: isRankStabilized, freezesDown: freezesDown, savedParameters: saved))
   }
 
   static func fill(_ replica: ModelReplica) {

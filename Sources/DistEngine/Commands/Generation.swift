@@ -72,7 +72,7 @@ extension Generation {
   ) throws -> [UInt8] {
     let source = try ModelSource.resolve(directory, tokenizer: kind, task: .generation, adapter: try AdapterRequest(directory: adapter))
     guard source.directory != nil else { throw TrainingError.noWeights(preset: directory) }
-    source.notes.forEach(note)
+    (source.notes + (try adapter.map { try AdapterBase.check(adapter: $0, model: directory) } ?? [])).forEach(note)
     let (tokenizer, model) = (source.tokenizer, source.configuration)
     let ids = Self.start(of: prompt, by: tokenizer)
     let threads = min(ProcessorAffinity.affordableCores.count, PerformanceOptions.mostThreads)
@@ -106,6 +106,7 @@ extension Generation {
     let positions = min(model.longestSequence, max(1, ids))
     return ReplicaPlan(
       model: model, mode: .standard, capacity: Microbatch.Capacity(cachedPositions: positions, rows: min(positions, largestPass)), optimizer: nil,
-      stored: stored, computesGradients: false, cachesKeys: true, threads: threads, choices: .init(logits: .chunks(rows: 1)))
+      trainable: model.trainedByDefault, stored: stored, computesGradients: false, cachesKeys: true, threads: threads,
+      choices: .init(logits: .chunks(rows: 1)))
   }
 }

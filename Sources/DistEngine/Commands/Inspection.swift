@@ -90,7 +90,10 @@ extension Inspection {
     try weights?.requireEqual()
     let dataset = try LoadedRecords(configuration, model: source.configuration, tokenizer: source.tokenizer, environment: environment, progress: note).training
     try communicator.requireEqual(training: dataset, evaluation: nil, node: environment.node)
-    if communicator.rank == 0 { (source.trainingNotes + source.notes + dataset.notes("inspected")).forEach(note) }
+    let notes = try communicator.agree("adapter") {
+      communicator.rank == 0 ? try configuration.adapter.map { try AdapterBase.check(adapter: $0, model: configuration.model) } ?? [] : []
+    }
+    if communicator.rank == 0 { (source.trainingNotes + source.notes + notes + dataset.notes("inspected")).forEach(note) }
     let range = records ?? 0..<dataset.unitCount
     try communicator.agree("records") {
       guard records == nil || configuration.unitField == nil else {

@@ -34,11 +34,16 @@ package struct ModelOnData {
         mode: .standard, positions: dataset.longestSequence, typicalPositions: dataset.meanTargetCount,
         parameterCount: source.configuration.parameterCount)
       let plan = ReplicaPlan(
-        model: source.configuration, mode: .standard, capacity: capacity, optimizer: nil, stored: source.stored, computesGradients: false, threads: threads)
+        model: source.configuration, mode: .standard, capacity: capacity, optimizer: nil, trainable: source.configuration.trainedByDefault,
+        stored: source.stored, computesGradients: false, threads: threads)
       try plan.checkAddressSpace(threads: threads)
       return try ModelReplica(plan)
     }
-    if communicator.rank == 0 { (source.notes + dataset.notes(verb)).forEach(note) }
+    // One rank reads the weights, and compares.
+    let notes = try communicator.agree("adapter") {
+      communicator.rank == 0 ? try configuration.adapter.map { try AdapterBase.check(adapter: $0, model: configuration.model) } ?? [] : []
+    }
+    if communicator.rank == 0 { (source.notes + notes + dataset.notes(verb)).forEach(note) }
     try replica.loadParameters(from: configuration.model, adapter: configuration.adapter, key: RandomKey(seed: 0), communicator: communicator)
     (self.replica, self.dataset) = (replica, dataset)
   }

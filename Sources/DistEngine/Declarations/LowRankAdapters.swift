@@ -38,23 +38,33 @@ public struct LowRankAdapters: Sendable, Hashable {
   public let isRankStabilized: Bool
   /// Whether A stays as it was drawn and B alone is trained, so that no product of two noises arises (Sun et al. 2024, arXiv 2403.12313).
   public let freezesDown: Bool
-  /// Tensors that are trained whole beside the adapters, a classifier's: the model's own names.
-  package let savedParameters: Set<String>
-  /// The names that stand for them in `modules_to_save`; others, which the model lacks, may be among them.
-  package let savedNames: [String]
+  /// Tensors that are trained whole beside the adapters, a classifier's: the model's own names, sorted. Ranks compare this description as text,
+  /// and so does a run that goes on: a set's order would be another in each process.
+  package let savedParameters: [String]
 
   package init(
     rank: Int, alpha: Double, targets: Targets, names: FactorNames, isRankStabilized: Bool = false, freezesDown: Bool = false,
-    savedParameters: Set<String> = [], savedNames: [String] = []
+    savedParameters: [String] = []
   ) {
     precondition(rank >= 1, "adapters of rank \(rank)")
     (self.rank, self.alpha, self.targets, self.names) = (rank, alpha, targets, names)
     (self.isRankStabilized, self.freezesDown) = (isRankStabilized, freezesDown)
-    (self.savedParameters, self.savedNames) = (savedParameters, savedNames)
+    self.savedParameters = savedParameters.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
   }
 
   /// s
-  package var scale: Double { alpha / (isRankStabilized ? Double(rank).squareRoot() : Double(rank)) }
+  package var scale: Double { Self.scale(rank: rank, alpha: alpha, isRankStabilized: isRankStabilized) }
+
+  private static func scale(rank: Int, alpha: Double, isRankStabilized: Bool) -> Double {
+    alpha / (isRankStabilized ? Double(rank).squareRoot() : Double(rank))
+  }
+
+  /// Whether s is a number above 0 that 32-bit floats hold in full: it is computed with in those.
+  package static func isUsable(alpha: Double, rank: Int, isRankStabilized: Bool = false) -> Bool {
+    alpha > 0 && Float(scale(rank: rank, alpha: alpha, isRankStabilized: isRankStabilized)).isNormal
+  }
+
+  package static let usableAlpha = "a number above 0 that 32-bit floats hold, divided by the rank (with use_rslora by its root), as 1e-30 to 1e30"
 
   /// What stands before the names of an adapter's own tensors, in files and in the canonical order: they come before all of the model's, so
   /// that no factor's name stands between those of a layer's weight and bias.

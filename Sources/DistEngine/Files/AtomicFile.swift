@@ -42,7 +42,7 @@ package enum AtomicFile {
     if stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR {
       throw FileError(path: path, action: "written", code: EISDIR)
     }
-    let aside = "\(path).partial-\(getpid())"
+    let aside = aside(path)
     unlink(aside)
     let file = open(aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, permissions)
     guard file >= 0 else { throw FileError(path: path, action: "written") }
@@ -62,6 +62,9 @@ package enum AtomicFile {
     }
     try flushDirectory(containing: path)
   }
+
+  /// Where a file or directory of this process is made before it gets its name.
+  static func aside(_ path: String) -> String { "\(path).partial-\(getpid())" }
 
   /// Whether a name is of a file that was being written when its process ended: nobody will finish it.
   static func isAside(_ name: String) -> Bool {

@@ -14,7 +14,10 @@ public enum AdapterError: UserError, Equatable {
   /// What was saved isn't what was trained.
   case damaged(directory: String, reason: String)
   case unsaidTraining(adapter: String, model: String)
+  case unsaidBase(adapter: String, model: String)
   case outputExists(String)
+  /// What PEFT's settings would say isn't what would be trained.
+  case unwritable(key: String, names: [String])
 
   public var description: String {
     switch self {
@@ -22,7 +25,8 @@ public enum AdapterError: UserError, Equatable {
       "\(directory): holds no \(AdapterFile.weightsName): an adapter in PEFT's layout has one beside \(AdapterFile.configurationName)"
     case .unsupported(let path, let key, let value, let supported): "\(path): \(key) \(value) is not supported: must be \(supported)"
     case .unknownTarget(let option, let name, let adaptable):
-      "\(option) \(name.quotable): the model has no such linear layer to adapt: must be of \(adaptable.joined(separator: ", ")), or \(LowRankAdapters.Targets.allLinearName)"
+      "\(option) \(name.quotable): the model has no such linear layer to adapt: must be of \(adaptable.joined(separator: ", ")), "
+        + "or \(LowRankAdapters.Targets.allLinearName)"
     case .contradicted(let option, let adapter, let own):
       "\(option): the adapter in \(adapter) has \(own.quotable): leave the option out, or give the same"
     case .missing(let directory, let tensor, let shape): "\(directory): tensor \(tensor.quotable) \(shape) is missing"
@@ -35,11 +39,17 @@ public enum AdapterError: UserError, Equatable {
     case .headMissing(let model, let tensor, let adapter):
       "\(model): tensor \(tensor.quotable) is missing, and the adapter in \(adapter) has none in its place"
     case .otherBase(let adapter, let trainedOn, let model, let found):
-      "\(adapter): was trained beside the model of SHA-256 \(trainedOn.prefix(16).description.quotable), and \(model) is that of \(found.prefix(16)): name the model that it was trained beside"
+      "\(adapter): was trained beside the model of SHA-256 \(trainedOn.prefix(16).description.quotable), and \(model) is that of "
+        + "\(found.prefix(16)): name the model that it was trained beside"
     case .damaged(let directory, let reason): "\(directory): the adapter that was saved is damaged: \(reason)"
     case .unsaidTraining(let adapter, let model):
       "\(adapter): has no privacy.json and \(model) has one: what the merged model has seen can't be said"
+    case .unsaidBase(let adapter, let model):
+      "\(adapter)/privacy.json: names no model (start_model), and \(model) has a statement of its own: that it covers this model can't be said"
     case .outputExists(let path): "--output \(path) is there already: name another directory"
+    case .unwritable(let key, let names):
+      "--trainable lora: \(key) \(names.joined(separator: ", ").quotable) in \(AdapterFile.configurationName) would mean other layers than "
+        + "those that are trained: choose other --lora-targets"
     }
   }
 }

@@ -7,7 +7,7 @@ package enum AdapterFile {
   package static let weightsName = "adapter_model.safetensors"
 
   /// What a directory says of its adapter.
-  package struct Description: Sendable {
+  package struct Description: Sendable, Equatable {
     package let directory: String
     package let rank: Int
     package let alpha: Double
@@ -30,8 +30,18 @@ package enum AdapterFile {
 
   /// - Throws: also for what changes an adapter's function and isn't supported, by its name.
   package static func read(directory: String) throws -> Description {
+    let weights = "\(directory)/\(weightsName)"
+    return try description(FileBytes.read("\(directory)/\(configurationName)"), directory: directory) {
+      guard FileManager.default.fileExists(atPath: weights) else { throw AdapterError.noWeights(directory: directory) }
+      return try SafetensorsFile(path: weights).tensors.map(\.name)
+    }
+  }
+
+  /// - Parameters:
+  ///   - bytes: of `adapter_config.json`.
+  ///   - tensors: names of the adapter's tensors, asked for when the settings are good.
+  package static func description(_ bytes: [UInt8], directory: String, tensors: () throws -> [String]) throws -> Description {
     let path = "\(directory)/\(configurationName)"
-    let bytes = try FileBytes.read(path)
     do {
       let settings = try ConfigurationSettings(json: Data(bytes))
       try settings.require("peft_type", oneOf: ["LORA"], default: nil)
@@ -45,16 +55,19 @@ package enum AdapterFile {
         throw AdapterError.unsupported(path: path, key: "init_lora_weights", value: "\"\(kind.quotable)\"", supported: "true, false or \"gaussian\"")
       }
       let rank = try settings.neededInteger("r")
-      guard (1...LoRAOptions.mostRank).contains(rank) else { throw ModelConfigurationError.outOfRange(key: "r", value: "\(rank)", allowed: "1 to \(LoRAOptions.mostRank)") }
+      guard (1...LoRAOptions.mostRank).contains(rank) else {
+        throw ModelConfigurationError.outOfRange(key: "r", value: "\(rank)", allowed: "1 to \(LoRAOptions.mostRank)")
+      }
       let alpha = try settings.number("lora_alpha") ?? 8
-      guard alpha.isFinite, alpha > 0 else { throw ModelConfigurationError.outOfRange(key: "lora_alpha", value: "\(alpha)", allowed: "a number above 0") }
+      let isRankStabilized = try settings.boolean("use_rslora") ?? false
+      guard LowRankAdapters.isUsable(alpha: alpha, rank: rank, isRankStabilized: isRankStabilized) else {
+        throw ModelConfigurationError.outOfRange(key: "lora_alpha", value: "\(alpha)", allowed: LowRankAdapters.usableAlpha)
+      }
       let dropout = try settings.number("lora_dropout") ?? 0
-      let weights = "\(directory)/\(weightsName)"
-      guard FileManager.default.fileExists(atPath: weights) else { throw AdapterError.noWeights(directory: directory) }
       return Description(
         directory: directory, rank: rank, alpha: alpha, targets: try targets(settings, fields["target_modules"], path: path),
-        isRankStabilized: try settings.boolean("use_rslora") ?? false, savedNames: try settings.strings("modules_to_save") ?? [],
-        tensors: try SafetensorsFile(path: weights).tensors.map(\.name),
+        isRankStabilized: isRankStabilized, savedNames: try settings.strings("modules_to_save") ?? [],
+        tensors: try tensors(),
         notes: dropout == 0 ? [] : ["\(path) asks for dropout (lora_dropout \(dropout)), which is not applied"])
     } catch let error as ModelConfigurationError {
       throw ModelConfigurationError.inFile(path: path, error)
@@ -117,7 +130,7 @@ package enum AdapterFile {
   /// Makes a directory that `PeftModel.from_pretrained` loads. Each file appears whole or not at all.
   ///
   /// - Parameters:
-  ///   - model: where the model is that it stands beside.
+  ///   - model: the directory of the model that it stands beside. Its name alone is written: where it lies is the operator's affair.
   ///   - values: of a tensor of the layout.
   package static func write(
     directory: String, configuration: ModelConfiguration, model: String, layout: ParameterLayout,
@@ -130,13 +143,16 @@ package enum AdapterFile {
     try AtomicFile.write(json(configuration, model: model), to: "\(directory)/\(configurationName)")
   }
 
+  /// A directory's name without those above it.
+  package static func nameOfModel(_ directory: String) -> String { URL(filePath: directory).standardizedFileURL.lastPathComponent }
+
   /// `adapter_config.json` as PEFT reads it.
-  private static func json(_ configuration: ModelConfiguration, model: String) throws -> Data {
+  package static func json(_ configuration: ModelConfiguration, model: String) throws -> Data {
     guard let adapters = configuration.adapters else { preconditionFailure("a model without adapters") }
-    let saved = adapters.savedNames
+    let saved = configuration.savedModules
     let fields: [String: JSONValue] = [
       "peft_type": .string("LORA"), "task_type": .string(configuration.labels == nil ? "CAUSAL_LM" : "SEQ_CLS"),
-      "base_model_name_or_path": .string(model), "r": .integer(adapters.rank), "lora_alpha": .number(adapters.alpha),
+      "base_model_name_or_path": .string(nameOfModel(model)), "r": .integer(adapters.rank), "lora_alpha": .number(adapters.alpha),
       "use_rslora": .boolean(adapters.isRankStabilized), "use_dora": .boolean(false), "lora_dropout": .number(0), "bias": .string("none"),
       "fan_in_fan_out": .boolean(configuration.storesInputByOutput), "inference_mode": .boolean(true), "init_lora_weights": .boolean(true),
       "target_modules": .array(configuration.writtenTargets.map(JSONValue.string)),

@@ -127,15 +127,21 @@ package enum ModelFile {
     return checked
   }
 
-  /// Tensors of a classifier that a file lacks, or has for another number of labels: those are taken out.
+  /// Tensors of a classifier's layers that a file lacks, or has for another number of labels: those are taken out. A layer is there whole or not at
+  /// all: one of which a part is there isn't new, and its other tensors are missed.
   private static func missingClassifier(_ layout: ParameterLayout, in stored: inout [String: Stored]) -> [String] {
-    layout.filter { entry in
-      guard entry.role == .classifier else { return false }
-      guard let shape = stored[entry.name]?.tensor.shape else { return true }
-      guard shape.count == entry.shape.count, shape.first != entry.shape.first, shape.dropFirst() == entry.shape.dropFirst() else { return false }
-      stored[entry.name] = nil
-      return true
-    }.map(\.name)
+    layout.groups.flatMap { group -> [String] in
+      let entries = layout[group]
+      guard entries.allSatisfy({ $0.role == .classifier }) else { return [] }
+      let isAbsent = entries.allSatisfy { stored[$0.name] == nil }
+      let isOfOtherLabels = entries.allSatisfy { entry in
+        guard let shape = stored[entry.name]?.tensor.shape else { return false }
+        return shape.count == entry.shape.count && shape.first != entry.shape.first && shape.dropFirst() == entry.shape.dropFirst()
+      }
+      guard isAbsent || isOfOtherLabels else { return [] }
+      for entry in entries { stored[entry.name] = nil }
+      return entries.map(\.name)
+    }
   }
 
   /// Makes a directory that `from_pretrained` loads. Each file appears whole or not at all, the configuration

@@ -7,7 +7,7 @@ extension ModelReplica {
     func damaged(_ reason: String) -> AdapterError { .damaged(directory: directory, reason: reason) }
     guard let adapters = plan.configuration.adapters else { preconditionFailure("a model without adapters") }
     let ids = publicIDs(tokenizer)
-    let (before, trained) = (loss(ofIDs: ids), parametersChecksum())
+    let (before, trained) = (loss(ofIDs: ids), adapterChecksums())
     do {
       let stored = try AdapterFile.read(directory: directory)
       let model = try plan.configuration.base.adapted(by: stored, LoRAOptions())
@@ -20,9 +20,12 @@ extension ModelReplica {
       throw error is AdapterError ? error : damaged("\(error)")
     }
     let after = loss(ofIDs: ids)
-    guard trained == parametersChecksum() else { throw damaged("its tensors have other values than were trained") }
+    guard trained == adapterChecksums() else { throw damaged("its tensors have other values than were trained") }
     guard before.bitPattern == after.bitPattern else { throw damaged("its loss on a public text is \(after), and was \(before)") }
   }
+
+  /// Of every tensor that is stored with the adapter, also of an A that isn't trained.
+  private func adapterChecksums() -> [Int] { plan.table.whole.filter(\.isOfAdapter).map { Self.checksum(values(of: $0)) } }
 
   /// Adds each adapter's product into the weight that it stands beside: `W += s·B·A`, in the weight's own layout.
   package func mergeAdapter() {

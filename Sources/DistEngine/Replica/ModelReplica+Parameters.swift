@@ -88,15 +88,21 @@ extension ModelReplica {
 
   /// A number that differs, all but surely, where one bit of the parameters differs (FNV-1a over 32-bit words, in pieces of 2^16, then
   /// over the pieces' numbers). Ranks may have different numbers of threads: it doesn't depend on them.
-  package func parametersChecksum() -> Int {
+  package func parametersChecksum() -> Int { Self.checksum(parameters) }
+
+  /// The same of what isn't trained: it is before a run what it is behind it.
+  package func frozenChecksum() -> Int { Self.checksum(frozen) }
+
+  /// 63 bits of a tensor or a whole part, which any of them changes.
+  static func checksum(_ values: Vector) -> Int {
     let size = 1 << 16
-    let pieces = (parameters.count + size - 1) / size
+    let pieces = (values.count + size - 1) / size
     return withUnsafeTemporaryAllocation(of: UInt64.self, capacity: pieces) { hashes in
       ThreadTeam.current.forEach(pieces) { piece, _ in
-        let words = parameters[piece * size..<min((piece + 1) * size, parameters.count)]
-        hashes.initializeElement(at: piece, to: Self.hash(of: words.lazy.map { UInt64($0.bitPattern) }))
+        let words = values[piece * size..<min((piece + 1) * size, values.count)]
+        hashes.initializeElement(at: piece, to: hash(of: words.lazy.map { UInt64($0.bitPattern) }))
       }
-      return Int(truncatingIfNeeded: Self.hash(of: hashes) >> 1)
+      return Int(truncatingIfNeeded: hash(of: hashes) >> 1)
     }
   }
 

@@ -1,14 +1,19 @@
-/// `README.md` of an adapter, as model hubs read it. Nothing in it is computed from the data.
+/// `README.md` of an adapter, as model hubs read it. Nothing in it is computed from the data, and nothing says where the operator's files lie.
 struct AdapterCard {
   let text: String
 
+  /// - Parameter base: the name of the model that it stands beside.
   init(_ model: ModelConfiguration, base: String, statement: PrivacyStatement) {
-    guard let adapters = model.adapters else { preconditionFailure("a card for no adapter") }
     let privacy =
       statement.isPrivate
-      ? "Trained with differential privacy: epsilon \(statement.epsilon.value) at delta \(statement.delta ?? 0), unit: \(statement.unit). "
-        + "`privacy.json` says what that covers and what it doesn't."
-      : "NOT private: `privacy.json` says why."
+      ? "Trained with differential privacy: epsilon \(statement.epsilon.value) at delta \(statement.delta ?? 0)."
+      : "**NOT private**: the warnings below say why."
+    var facts = [
+      ("trained", statement.scope), ("unit", statement.unit), ("neighbouring relation", statement.relation), ("sampler", statement.sampler),
+      ("sampling rate", "\(statement.samplingRate)"), ("noise multiplier", "\(statement.noiseMultiplier)"), ("steps", "\(statement.steps)"),
+    ]
+    if let norm = statement.maxGradNorm, let clipping = statement.clipping { facts.append(("clipping", "\(clipping), to norm \(norm)")) }
+    if let accountant = statement.accountant { facts.append(("accountant", accountant)) }
     text = """
       ---
       base_model: \(JSONValue.string(base))
@@ -19,10 +24,22 @@ struct AdapterCard {
 
       # Adapter of low rank
 
-      Rank \(adapters.rank), alpha \(adapters.alpha), beside \(model.writtenTargets.joined(separator: ", ")) of a model of type \(model.modelType). It needs the
-      model that it was trained beside, unchanged: `privacy.json` has the SHA-256 of its weights (`start_model`).
+      It stands beside \(JSONValue.string(base)), a model of type \(model.modelType), and needs that model unchanged: `privacy.json` has the SHA-256
+      of its weights (`start_model`).
+
+      ## Privacy
 
       \(privacy)
+
+      | | |
+      |---|---|
+      \(facts.map { "| \($0.0) | \($0.1.replacing("|", with: "\\|")) |" }.joined(separator: "\n"))
+
+      What that doesn't cover, and what is to be known of it:
+
+      \(statement.warnings.map { "- \($0)" }.joined(separator: "\n"))
+
+      `privacy.json` says the same for programs.
 
       """
   }

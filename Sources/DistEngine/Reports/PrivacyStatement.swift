@@ -19,6 +19,11 @@ package struct PrivacyStatement: Encodable, Sendable {
   package let clipping: String?
   package let steps: Int
   package let accountant: String?
+  let trainable: TrainableParameters
+  /// nil: none.
+  let adapter: AdapterClaim?
+  /// What was trained on the records, and what the guarantee therefore is of.
+  package let scope: String
   /// What was composed into ε beside this run's own steps: of the start model's training, and `--spent`.
   let spent: [DPSGDPhase]
   let runID: String
@@ -34,7 +39,7 @@ package struct PrivacyStatement: Encodable, Sendable {
   package private(set) var warnings: [String]
 
   enum CodingKeys: String, CodingKey {
-    case epsilon, delta, unit, relation, sampler, clipping, steps, accountant, warnings, spent, history
+    case epsilon, delta, unit, relation, sampler, clipping, steps, accountant, trainable, adapter, scope, warnings, spent, history
     case runID = "run_id"
     case maxRecordsPerUnit = "max_records_per_unit"
     case startModel = "start_model"
@@ -71,6 +76,8 @@ package struct PrivacyStatement: Encodable, Sendable {
     clipping = privacy?.clipping.rawValue
     self.steps = steps
     accountant = privacy?.accountant.rawValue
+    (trainable, adapter) = (setup.configuration.trainable, AdapterClaim(setup.model))
+    scope = Self.scope(trainable, adapter)
     isPrivate = Self.isPrivate(setup)
     spent = privacy?.spent ?? []
     (runID, startModel) = (setup.provenance.runID, setup.provenance.start.map(StartModelClaim.init))
@@ -80,6 +87,18 @@ package struct PrivacyStatement: Encodable, Sendable {
       + (userSpent.isEmpty ? [] : [EarlierTraining(runID: runID, isPrivate: true, phases: userSpent)])
     let weak = (bounds?.upper ?? 0) > Self.weakEpsilon && (setup.targetEpsilon ?? 0) <= Self.weakEpsilon
     warnings = Self.warnings(setup) + (weak ? [Self.weakWarning] : []) + (bounds?.notes ?? [])
+  }
+
+  private static func scope(_ trainable: TrainableParameters, _ adapter: AdapterClaim?) -> String {
+    let part =
+      switch trainable {
+      case .all: "all parameters of the model"
+      case .bias: "the model's biases, and a classifier's head"
+      case .head: "the model's head"
+      case .lora: adapter?.words ?? "adapters"
+      }
+    let rest = "; no other parameter was changed, and the guarantee doesn't cover what those had seen before"
+    return part + (trainable == .all ? "" : rest)
   }
 
   /// The statement as it is written before the first step, of all that a run may spend.

@@ -30,7 +30,9 @@ struct RunDescription: Encodable {
   let maxRecordsPerUnit: Int?
   let trainable: TrainableParameters
   /// nil: none.
-  let adapter: Adapter?
+  let adapter: AdapterClaim?
+  /// That it was read from; nil: it was new.
+  let adapterDirectory: String?
   let trainingRecords: Int
   let trainingUnits: Int
   let evaluationRecords: Int
@@ -63,16 +65,6 @@ struct RunDescription: Encodable {
     let vocabularySize, positions, width, layers, heads, keyHeads, headWidth, innerWidth: Int
     let tied: Bool
     let parameters: Int
-  }
-
-  struct Adapter: Encodable {
-    /// The directory that it was read from; nil: new.
-    let directory: String?
-    let rank: Int
-    let alpha: Double
-    let targets: String
-    let rankStabilized, freezesA: Bool
-    let modulesToSave: [String]
   }
 
   struct Microbatch: Encodable {
@@ -118,11 +110,7 @@ struct RunDescription: Encodable {
     maxRecordsPerUnit = configuration.unitField == nil ? nil : configuration.maxRecordsPerUnit
     trainingUnits = setup.training.unitCount
     trainable = configuration.trainable
-    adapter = shape.adapters.map {
-      Adapter(
-        directory: configuration.adapter, rank: $0.rank, alpha: $0.alpha, targets: $0.targets.description, rankStabilized: $0.isRankStabilized,
-        freezesA: $0.freezesDown, modulesToSave: $0.savedNames)
-    }
+    (adapter, adapterDirectory) = (AdapterClaim(shape), configuration.adapter)
     tokenizer = setup.tokenizer.name
     tokenizerSha256 = (setup.tokenizer as? FileTokenizer)?.digest
     evaluationRecords = setup.evaluation?.count ?? 0

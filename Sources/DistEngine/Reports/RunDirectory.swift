@@ -124,7 +124,8 @@ package final class RunDirectory {
     let files = FileManager.default
     for folder in [path, checkpoints.path, released, "\(path)/seen"] where files.fileExists(atPath: folder) {
       for name in try files.contentsOfDirectory(atPath: folder) where name.hasPrefix(Self.probePrefix) || AtomicFile.isAside(name) {
-        guard unlink("\(folder)/\(name)") == 0 else { throw FileError(path: "\(folder)/\(name)", action: "removed") }
+        // An adapter's directory is made aside as a whole.
+        do { try files.removeItem(atPath: "\(folder)/\(name)") } catch { throw FileError(path: "\(folder)/\(name)", action: "removed") }
       }
     }
   }
@@ -199,26 +200,19 @@ package final class RunDirectory {
   }
 
   /// Writes the statement, here and where the model will be, then the model: there is never a model under a statement that says too little,
-  /// or without one.
+  /// or without one. An adapter gets its name when it was read back.
   func finish(_ replica: ModelReplica, setup: TrainingSetup, statement: PrivacyStatement) throws {
     try find()
     if let metrics, fsync(metrics.fileDescriptor) != 0 { throw FileError(path: "\(path)/metrics.jsonl", action: "flushed to the disk", code: errno) }
     try write(statement, to: "privacy.json")
     let released = released
+    if hasAdapter { return try ReleasedAdapter(path: released).write(replica, setup: setup, statement: statement) }
     try AtomicFile.makeDirectory(released)
-    try write(statement, to: "\(hasAdapter ? "adapter" : "model")/privacy.json", isForRelease: true)
+    try write(statement, to: "model/privacy.json", isForRelease: true)
     for file in (setup.tokenizer as? FileTokenizer)?.files ?? [] {
       try AtomicFile.write(file.bytes, to: "\(released)/\(file.name)", permissions: 0o666)
     }
-    let layout = replica.plan.table.whole
-    guard hasAdapter else {
-      return try ModelFile.write(directory: released, configuration: setup.model, layout: layout) { replica.storedValues(of: $0) }
-    }
-    let card = AdapterCard(setup.model, base: setup.configuration.model, statement: statement)
-    try AtomicFile.write(Data(card.text.utf8), to: "\(released)/README.md", permissions: 0o666)
-    try AdapterFile.write(directory: released, configuration: setup.model, model: setup.configuration.model, layout: layout) {
-      UnsafeBufferPointer(replica.values(of: $0))
-    }
+    try ModelFile.write(directory: released, configuration: setup.model, layout: replica.plan.table.whole) { replica.storedValues(of: $0) }
   }
 
   /// - Parameter isForRelease: readable as the user's files are; all others are the operator's alone.

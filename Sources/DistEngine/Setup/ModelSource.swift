@@ -29,8 +29,8 @@ package struct ModelSource: Sendable {
       let (model, _) = try task.model(preset.configuration, name: name)
       try check(tokenizer, fits: model)
       return ModelSource(
-        configuration: try adapter?.model(model) ?? model, directory: nil, stored: StoredTensors(), tokenizer: try tokenizer.typed(for: model), notes: ModelPreset.isAlsoDirectory(name) ? [note] : [],
-        trainingNotes: [])
+        configuration: try adapter?.model(model) ?? model, directory: nil, stored: StoredTensors(), tokenizer: try tokenizer.typed(for: model),
+        notes: ModelPreset.isAlsoDirectory(name) ? [note] : [], trainingNotes: [])
     }
     guard FileManager.default.fileExists(atPath: name) else { throw ModelConfigurationError.unknownPreset(name: name) }
     let description = try ModelFile.readConfiguration(directory: name)

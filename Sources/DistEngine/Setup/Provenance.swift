@@ -60,7 +60,7 @@ extension Communicator {
 }
 
 /// A training that the start model's parameters have been through.
-struct EarlierTraining: Codable, Sendable {
+struct EarlierTraining: Codable, Sendable, Equatable {
   /// nil where its statement has none: then its data can't be compared with others.
   let runID: String?
   let isPrivate: Bool
@@ -79,33 +79,25 @@ struct EarlierTraining: Codable, Sendable {
     return training
   }
 
+  /// What two statements tell of the parts of one model, in that order. Where both tell of the same training it counts once, and as taken for public
+  /// only where both take it so: the more careful of the two is believed. A training without a run's name is no other's.
+  static func united(_ one: [EarlierTraining], _ other: [EarlierTraining]) -> [EarlierTraining] {
+    var (first, second) = (one, other)
+    for index in first.indices where first[index].runID != nil {
+      guard let same = second.firstIndex(where: { areOne($0, first[index]) }) else { continue }
+      if second[same].isAssumedPublic != true { first[index].isAssumedPublic = second[same].isAssumedPublic }
+      second.remove(at: same)
+    }
+    return first + second
+  }
+
+  /// Whether two are the same training, whatever was taken for granted of it.
+  static func areOne(_ one: EarlierTraining, _ other: EarlierTraining) -> Bool { one.assumedPublic == other.assumedPublic }
+
   private enum CodingKeys: String, CodingKey {
     case runID = "run_id"
     case isPrivate = "private"
     case phases
     case isAssumedPublic = "assumed_public"
-  }
-}
-
-/// What a statement says of the model that its run started from.
-struct StartModelClaim: Encodable, Sendable {
-  private let sha256: String?
-  /// Of the adapter beside it; nil: none.
-  private let adapterSHA256: String?
-  /// Its `privacy.json`, without what that says of the models before it, which is in the history.
-  private let statement: JSONValue?
-
-  init(_ start: StartModel) {
-    sha256 = start.weightsDigest
-    adapterSHA256 = start.adapterDigest
-    var fields = start.statement.flatMap { try? JSONScanner.parse(file: Array($0.utf8)) }?.object
-    fields?["start_model"] = nil
-    fields?["history"] = nil
-    statement = fields.map(JSONValue.object)
-  }
-
-  private enum CodingKeys: String, CodingKey {
-    case sha256, statement
-    case adapterSHA256 = "adapter_sha256"
   }
 }

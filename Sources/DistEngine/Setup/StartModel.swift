@@ -12,6 +12,10 @@ struct StartModel: Codable, Sendable {
   private(set) var adapterDigest: String?
   /// The text of its `privacy.json`; nil without one.
   let statement: String?
+  /// Whether an adapter stands beside it from the start.
+  private let hasAdapter: Bool
+  /// The text of the adapter's `privacy.json`; nil without one.
+  let adapterStatement: String?
   /// Its training, and what came before that.
   let trainings: [EarlierTraining]
   /// Of the records of those trainings whose data are known, by run.
@@ -31,7 +35,8 @@ struct StartModel: Codable, Sendable {
 
   /// Records stay where they were read.
   private enum CodingKeys: CodingKey {
-    case weightsDigest, adapterDigest, statement, trainings, fingerprints, sharesRecord, isPublic, restsOnPublicModel, isIncomplete, baseDigest
+    case weightsDigest, adapterDigest, statement, hasAdapter, adapterStatement, trainings, fingerprints, sharesRecord, isPublic, restsOnPublicModel
+    case isIncomplete, baseDigest
   }
 
   /// - Parameter adapter: the directory of the adapter that the run starts with; nil: none.
@@ -45,8 +50,8 @@ struct StartModel: Codable, Sendable {
       return
     }
     let own = try StartModel(statedIn: adapter, digest: nil, configuration: configuration, records: records)
-    if let digest, let trainedOn = own.baseDigest, trainedOn != digest {
-      throw AdapterError.otherBase(adapter: adapter, trainedOn: trainedOn, model: directory, found: digest)
+    if let digest, let trainedOn = own.baseDigest {
+      try AdapterBase.require(trainedOn, adapter: adapter, model: directory, digest: digest)
     }
     self.init(model, with: own, adapterDigest: hashesWeights ? try AdapterFile.digest(directory: adapter) : nil)
   }
@@ -55,9 +60,9 @@ struct StartModel: Codable, Sendable {
   private init(_ model: StartModel, with adapter: StartModel, adapterDigest: String?) {
     weightsDigest = model.weightsDigest
     self.adapterDigest = adapterDigest
-    statement = adapter.statement
-    let known = Set(adapter.trainings.compactMap(\.runID))
-    trainings = model.trainings.filter { $0.runID.map { !known.contains($0) } ?? true } + adapter.trainings
+    statement = model.statement
+    (hasAdapter, adapterStatement) = (true, adapter.statement)
+    trainings = EarlierTraining.united(model.trainings, adapter.trainings)
     fingerprints = model.fingerprints.merging(adapter.fingerprints) { $1 }
     recordSets = model.recordSets.merging(adapter.recordSets) { $1 }
     sharesRecord = model.sharesRecord.merging(adapter.sharesRecord) { $0 || $1 }
@@ -70,9 +75,10 @@ struct StartModel: Codable, Sendable {
   /// - Parameter digest: of the weights; nil: not asked for.
   private init(statedIn directory: String, digest: String?, configuration: TrainingConfiguration, records: RecordHashes?) throws {
     weightsDigest = digest
+    (hasAdapter, adapterStatement) = (false, nil)
     isPublic = configuration.baseIsPublic
     let path = "\(directory)/privacy.json"
-    guard let claims = try Claims(path: path, unit: configuration.unitDescription) else {
+    guard let claims = try StatedTraining(path: path, unit: configuration.unitDescription) else {
       (statement, trainings, fingerprints, sharesRecord, restsOnPublicModel, isIncomplete) = (nil, [], [:], [:], false, false)
       baseDigest = nil
       return
@@ -125,7 +131,8 @@ struct StartModel: Codable, Sendable {
     let encoder = JSONEncoder()
     encoder.outputFormatting = .sortedKeys
     guard let trainings = try? encoder.encode(trainings) else { preconditionFailure("trainings as JSON") }
-    return Array((statement ?? "none").utf8) + Array(trainings) + Array(" \(exposesRecords)".utf8)
+    let adapters = hasAdapter ? Array((adapterStatement ?? "none").utf8) : []
+    return Array((statement ?? "none").utf8) + adapters + Array(trainings) + Array(" \(exposesRecords)".utf8)
   }
 
   /// What is to be said of it, a line each.
@@ -138,9 +145,10 @@ struct StartModel: Codable, Sendable {
       ]
     }
     var warnings: [String] = []
-    if statement == nil {
+    let parts = [("start model", statement == nil), ("adapter that training started with", hasAdapter && adapterStatement == nil)]
+    for (part, _) in parts.filter(\.1) {
       warnings.append(
-        "the start model's own training isn't covered, and no privacy.json says what it was: if it used these records, epsilon is larger than stated")
+        "the \(part)'s own training isn't covered, and no privacy.json says what it was: if it used these records, epsilon is larger than stated")
     }
     if exposesRecords {
       warnings.append(
@@ -182,127 +190,5 @@ enum StartModelError: UserError, Equatable {
       "\(path): doesn't say \(missing): what the start model has spent isn't known; --spent q:sigma:steps says it, or --base-is-public that it has "
         + "seen none of these records"
     }
-  }
-}
-
-/// A `privacy.json` as it was found.
-private struct Claims {
-  struct Stated: Decodable {
-    let isPrivate: Bool
-    let runID: String?
-    let baseIsPublic: Bool?
-    let samplingRate, noiseMultiplier: Double?
-    let steps: Int?
-    let spent: [DPSGDPhase]?
-    let history: [EarlierTraining]?
-    let unit, relation, sampler: String?
-    let startModel: StartModel?
-
-    struct StartModel: Decodable { let sha256: String? }
-
-    enum CodingKeys: String, CodingKey {
-      case steps, spent, history, unit, relation, sampler
-      case isPrivate = "private"
-      case startModel = "start_model"
-      case runID = "run_id"
-      case baseIsPublic = "base_is_public"
-      case samplingRate = "sampling_rate"
-      case noiseMultiplier = "noise_multiplier"
-    }
-  }
-
-  let text: String
-  let stated: Stated
-  /// Of the run that starts from it.
-  private let unit: String
-
-  /// nil where there is no such file.
-  init?(path: String, unit: String) throws {
-    self.unit = unit
-    var status = stat()
-    guard lstat(path, &status) == 0 || errno != ENOENT else { return nil }
-    let bytes = try FileBytes.read(path)
-    do {
-      _ = try JSONScanner.parse(file: bytes)
-      stated = try JSONDecoder().decode(Stated.self, from: Data(bytes))
-    } catch let fault as JSONFault {
-      throw StartModelError.damaged(path: path, reason: fault.described(in: bytes))
-    } catch {
-      throw StartModelError.damaged(path: path, reason: Self.reason(error))
-    }
-    text = String(decoding: bytes, as: UTF8.self)
-  }
-
-  private static func reason(_ error: any Error) -> String {
-    switch error {
-    case DecodingError.keyNotFound(let key, _): "it has no \"\(key.stringValue)\""
-    case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context), DecodingError.dataCorrupted(let context):
-      context.codingPath.isEmpty
-        ? "it must be an object" : "\(context.codingPath.map(\.stringValue).joined(separator: ".")) is not what it has to be"
-    default: error.oneLine
-    }
-  }
-
-  /// The first thing that composing the training needs and the statement lacks.
-  var missing: String? {
-    if stated.samplingRate == nil { return "\"sampling_rate\"" }
-    if stated.noiseMultiplier == nil { return "\"noise_multiplier\"" }
-    if stated.steps == nil { return "\"steps\"" }
-    if stated.spent == nil { return "\"spent\"" }
-    if ownPhase == nil { return "a sampling rate, a noise multiplier and steps that can be" }
-    if let unit = stated.unit, unit != self.unit { return "what \(JSONValue.string(self.unit)) spent: its unit is \(JSONValue.string(unit))" }
-    if let relation = stated.relation, relation != NeighbouringRelation.addOrRemoveOne.rawValue {
-      return "what adding or removing a record spent: its relation is \(JSONValue.string(relation))"
-    }
-    if let sampler = stated.sampler, sampler != TrainingConfiguration.Sampler.poisson.rawValue {
-      return "what a Poisson sample spent: its sampler is \(JSONValue.string(sampler))"
-    }
-    return nil
-  }
-
-  private var ownPhase: DPSGDPhase? {
-    guard let rate = stated.samplingRate, let noise = stated.noiseMultiplier, let steps = stated.steps else { return nil }
-    return try? DPSGDPhase(samplingRate: rate, noiseMultiplier: noise, steps: steps)
-  }
-
-  /// The run's own training, after those before it. A statement without a history has them all in `spent`, on unknown data.
-  ///
-  /// - Parameter isStatedElsewhere: whether the user says what a statement leaves open. Without that, such a training counts as one
-  ///   without privacy.
-  func trainings(isStatedElsewhere: Bool) -> [EarlierTraining] {
-    let history = stated.history ?? []
-    let before = history.isEmpty ? stated.spent ?? [] : []
-    guard missing == nil || !stated.isPrivate, let ownPhase else {
-      return history + [EarlierTraining(runID: stated.runID, isPrivate: stated.isPrivate && isStatedElsewhere, phases: before)]
-    }
-    return history + [EarlierTraining(runID: stated.runID, isPrivate: stated.isPrivate, phases: stated.isPrivate ? before + [ownPhase] : [])]
-  }
-}
-
-/// What a run's own directory knows of its data.
-private struct RunFingerprints: Decodable {
-  private let runID: String
-  private let fingerprints: [String: String]
-
-  private enum CodingKeys: String, CodingKey {
-    case runID = "run_id"
-    case fingerprints = "data_fingerprints"
-  }
-
-  /// Nothing where the file isn't there, is damaged, or of another run: then data can't be compared, and count as the same.
-  static func read(_ path: String, run: String) -> [String: String] {
-    guard let bytes = try? FileBytes.read(path), let found = try? JSONDecoder().decode(Self.self, from: Data(bytes)), found.runID == run
-    else { return [:] }
-    return found.fingerprints
-  }
-
-  /// The data sets of these fingerprints that are in a directory. One that isn't there or is damaged can't be compared.
-  static func recordSets(_ directory: String, _ fingerprints: Set<String>) -> [String: RecordHashes] {
-    var found: [String: RecordHashes] = [:]
-    for fingerprint in fingerprints where fingerprint.utf8.allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }) {
-      guard let bytes = try? FileBytes.read("\(directory)/\(fingerprint)") else { continue }
-      found[fingerprint] = RecordHashes(bytes: bytes, fingerprint: fingerprint)
-    }
-    return found
   }
 }

@@ -14,6 +14,8 @@ public final class Trainer {
   let signals: RunSignals?
   let checkpointWriter: CheckpointWriter?
   private let restored: Optimizer
+  /// Of what isn't trained.
+  private let frozenChecksum: Int
   /// Of a run that was done before.
   private let finished: TrainingReport?
 
@@ -47,7 +49,8 @@ public final class Trainer {
     self.signals = signals
     // A run that goes on is locked before it is looked at.
     let held = try communicator.agree("output") {
-      try isFirst && configuration.resumes ? configuration.output.map { try RunDirectory($0, resumes: true, hasAdapter: configuration.trainable == .lora) } : nil
+      try isFirst && configuration.resumes
+        ? configuration.output.map { try RunDirectory($0, resumes: true, hasAdapter: configuration.trainable == .lora) } : nil
     }
     let found = try communicator.agree("checkpoints") { try held?.resumption { StandardError.write(line: "Warning: \($0)") } }
     let resumption = try communicator.broadcast(found)
@@ -77,10 +80,12 @@ public final class Trainer {
     var optimizer = replica.makeOptimizer()
     try replica.team.use {
       try replica.loadParameters(
-        from: setup.modelDirectory, adapter: setup.configuration.adapter, key: key, allowsNewHead: setup.model.labels != nil, communicator: communicator, exchange: exchange)
+        from: setup.modelDirectory, adapter: setup.configuration.adapter, key: key, allowsNewHead: setup.model.labels != nil,
+        communicator: communicator, exchange: exchange)
       if let manifest = setup.resumed, finished == nil {
-        try Self.restore(manifest, directory, replica, &optimizer,
-          frozen: Vector(rebasing: replica.frozen[..<setup.frozenCountOfCheckpoints]), communicator, exchange)
+        try Self.restore(
+          manifest, directory, replica, &optimizer, frozen: Vector(rebasing: replica.frozen[..<setup.frozenCountOfCheckpoints]), communicator,
+          exchange)
       }
       // Whatever the mode and the sharding: a sum alone doesn't show what was never added to it.
       try communicator.agree("gradients") {
@@ -89,6 +94,7 @@ public final class Trainer {
       }
     }
     restored = optimizer
+    frozenChecksum = replica.team.use { replica.frozenChecksum() }
   }
 
   /// Runs every step, evaluates, writes the model; collective. Once: noise and batches are functions of the key and the step, so a second
@@ -281,8 +287,8 @@ public final class Trainer {
       communicator.rank == 0 ? try PrivacyStatement(setup, steps: stepsCharged) : nil
     }
     try communicator.agree("model file") {
+      guard frozenChecksum == replica.frozenChecksum() else { throw TrainingError.frozenChanged }
       if let statement { try directory?.finish(replica, setup: setup, statement: statement) }
-      if statement != nil, let directory, setup.model.adapters != nil { try replica.checkAdapter(savedIn: directory.released, tokenizer: setup.tokenizer) }
     }
     let report = try makeReport(stepsDone: stepsDone, statement: statement)
     try communicator.agree("report") {

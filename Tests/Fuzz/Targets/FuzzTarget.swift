@@ -14,6 +14,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
   case txt
   case phase
   case tokenizer
+  /// `adapter_config.json`, a NUL, and the names of an adapter's tensors, a line each.
+  case adapter
 
   /// - Throws: ``Violation`` of what has to hold. A trap, a hang and memory are for the caller to notice.
   public func check(_ bytes: [UInt8]) throws(Violation) {
@@ -27,6 +29,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case .txt: try RecordProperties.check(bytes, format: .text)
     case .phase: try checkPhase(bytes)
     case .tokenizer: try TokenizerProperties.check(bytes)
+    case .adapter: try AdapterProperties.check(bytes)
     }
   }
 
@@ -84,7 +87,7 @@ func twice<Value: Equatable, Refusal: Error & Equatable>(
 }
 
 /// One line of bounded length, without anything that a terminal takes for a command.
-private func checkLine(_ line: String) throws(Violation) {
+func checkLine(_ line: String) throws(Violation) {
   try require(!line.isEmpty, "a refusal without a word")
   try require(line.utf8.count <= 1500, "a refusal of \(line.utf8.count) bytes")
   for scalar in line.unicodeScalars where !scalar.isASCII || scalar.value < 0x20 || scalar.value == 0x7F {
