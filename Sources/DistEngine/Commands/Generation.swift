@@ -83,10 +83,10 @@ extension Generation {
     let ends = Set(model.eosTokenIDs.map(Int32.init) + [tokenizer.endOfText])
     var generation = Generation(
       temperature: temperature, topK: topK, key: seed.map { RandomKey(seed: $0) } ?? RandomKey())
-    return replica.team.use {
-      // Behind the prompt, so that a word keeps the space in front of it; a scalar that the last ids only begin is left out.
-      tokenizer.wholeText(of: generation.continuation(of: ids, count: count, ends: ends, replica: replica), after: ids.suffix(16))
-    }
+    let continuation = replica.team.use { generation.continuation(of: ids, count: count, ends: ends, replica: replica) }
+    try replica.mapped?.checkUnchanged()
+    // Behind the prompt, so that a word keeps the space in front of it; a scalar that the last ids only begin is left out.
+    return tokenizer.wholeText(of: continuation, after: ids.suffix(16))
   }
 
   /// What a record that begins with `prompt` begins with in training.

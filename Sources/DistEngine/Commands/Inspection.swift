@@ -124,6 +124,7 @@ extension Inspection {
         from: source.directory, adapter: source.adapter, key: key, allowsNewHead: source.configuration.labels != nil, communicator: communicator)
       return try Inspection(of: range, in: dataset, replica: replica, communicator: communicator)
     }
+    try replica.checkFiles(communicator)
     try communicator.agree("output") {
       if communicator.rank == 0 { try inspection.write(to: path, replica: replica) }
     }

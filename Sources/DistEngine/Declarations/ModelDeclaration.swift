@@ -39,8 +39,9 @@ package struct ModelDeclaration {
   package private(set) var columnSums = 0
   /// Rows of the largest table: a place for each.
   package private(set) var tableRows = 0
-  /// Elements of the matrices of linear layers, for the count of flops, and whether their gradients are computed.
-  package private(set) var matrixElements = 0
+  /// Of the products with the linear layers' matrices, for one row: 2 an element forward, 2 for the gradient at the input as far as the backward pass
+  /// comes, 2 for the gradient of what is trained.
+  package private(set) var flopsPerRow = 0
 
   struct Buffer {
     let name: String
@@ -271,7 +272,7 @@ package struct ModelDeclaration {
 
   /// - Parameter takesNorms: whether norms of its weight's gradient are ever taken.
   mutating func declareLinear(_ shape: LinearShape, takesNorms: Bool) {
-    matrixElements += shape.inputs * shape.outputs
+    flopsPerRow += (2 + (runsBackward ? 2 : 0) + (takesNorms ? 2 : 0)) * shape.inputs * shape.outputs
     guard takesNorms else { return }
     if stage == timeline.head {
       headShapes.append(shape)

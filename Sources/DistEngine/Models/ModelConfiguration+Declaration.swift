@@ -74,9 +74,12 @@ extension ModelConfiguration {
   }
 
   /// Flops of the model's own matrix products for one record, forward and backward, whatever the mode adds: 6 a target and
-  /// element of a matrix, and the visible half of attention's two products forward and four backward.
-  package func trainingFlops(targets: Int) -> Double {
+  /// element of a trained matrix and 4 of a frozen one, and the visible half of attention's two products forward and four backward.
+  package func trainingFlops(targets: Int, trainable: TrainableParameters = .all) -> Double {
+    var policy = PassPolicy.parametersAlone
+    (policy.retention, policy.trainable) = (.backward, trainable)
+    let declaration = declare(capacity: Microbatch.Capacity(units: 1, rows: 1, positions: 1), policy: policy).declaration
     let attention = Double(layers * heads * headWidth) * Double(targets) * 6
-    return Double(targets) * (6 * Double(declaration(.all).matrixElements) + attention)
+    return Double(targets) * (Double(declaration.flopsPerRow) + attention)
   }
 }

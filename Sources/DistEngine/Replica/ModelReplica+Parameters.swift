@@ -72,6 +72,12 @@ extension ModelReplica {
     if let (path, tensor) = mapped?.firstNotFinite(part: part, of: parts) { throw ModelFileError.notFinite(path: path, tensor: tensor) }
   }
 
+  /// Refuses, on all ranks together, what was computed where a mapped file has changed meanwhile. Collective.
+  package func checkFiles(_ communicator: Communicator) throws {
+    guard let mapped else { return }
+    try communicator.agree("model files") { try mapped.checkUnchanged() }
+  }
+
   /// An adapter's tensors, trained and frozen.
   package func readAdapter(from directory: String) throws {
     try AdapterFile.readParameters(directory: directory, layout: plan.table.whole) { values(of: $0) }
