@@ -46,6 +46,7 @@ bench: build
 	$(BIN)/step-benchmarks logical-batches --model tiny --batches 8,64,512
 	$(BIN)/step-benchmarks planned-peaks --shapes 4x128 --recompute none --steps 1
 	mpirun --oversubscribe -np 2 $(BIN)/exchange-benchmarks seed-medium 1
+	Benchmarks/adapters/run --model llama-tiny --records 4 --seq-len 32 --steps 3
 	@echo "the figures' own settings, and the peers: Benchmarks/README.md"
 
 format:

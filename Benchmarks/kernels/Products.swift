@@ -23,6 +23,45 @@ struct ProductBenchmark {
           String(format: "%7.1f GFLOP/s, %.2f of the best square", rate / 1e9, rate / best.rate))
       }
     }
+    stored()
+  }
+
+  /// A block's products of Llama 7B with matrices as its files have them, beside those with the same numbers as floats: 128 rows and 512.
+  private func stored() {
+    let shapes = [("attention", 4096, 4096), ("mlp up", 4096, 11008), ("mlp down", 11008, 4096)]
+    for rows in [128, 512] {
+      for (name, inputs, outputs) in shapes {
+        for (layout, isTransposed) in [("[out,in]", true), ("[in,out]", false)] {
+          for (element, type) in [("BF16", NarrowFloat.bfloat16), ("F16", .float16)] {
+            let title = "stored product, llama-7b, \(rows) rows: \(name) \(layout) \(element)"
+            if isWanted(title) { compare(title, rows: rows, inputs: inputs, outputs: outputs, isTransposed: isTransposed, type: type) }
+          }
+        }
+      }
+    }
+  }
+
+  private func compare(_ title: String, rows: Int, inputs: Int, outputs: Int, isTransposed: Bool, type: NarrowFloat) {
+    let (x, y) = (random(rows * inputs), AlignedBuffer<Float>(count: rows * outputs))
+    let (stored, weight) = (AlignedBuffer<UInt16>(count: inputs * outputs), AlignedBuffer<Float>(count: inputs * outputs))
+    // Some number of either format, of either sign.
+    for index in 0..<stored.count { stored.elements[index] = UInt16(truncatingIfNeeded: 0x2C00 + index % 0x37D | index << 15) }
+    let shape = isTransposed ? (outputs, inputs) : (inputs, outputs)
+    let narrow = NarrowMatrix(stored.base, type, rows: shape.0, columns: shape.1)
+    let floats = Matrix(weight.base, rows: shape.0, columns: shape.1)
+    narrow.widen(into: floats)
+    let tiles = AlignedBuffer<Float>(count: WideningTiles.count)
+    let (input, output) = (Matrix(x.base, rows: rows, columns: inputs), Matrix(y.base, rows: rows, columns: outputs))
+    func rate(_ matrix: StoredMatrix) -> Double {
+      let time = seconds {
+        MatrixProducts.multiply(
+          .plain(input), isTransposed ? .transposed(matrix) : .plain(matrix), into: output, tiles: WideningTiles(tiles.elements))
+      }
+      return 2 * Double(rows) * Double(inputs) * Double(outputs) / time
+    }
+    let (plain, own) = (rate(.floats(floats)), rate(.narrow(narrow)))
+    print(column(title, 68), String(format: "%7.1f GFLOP/s, %.2f of sgemm's %.1f", own / 1e9, own / plain, plain / 1e9))
+    withExtendedLifetime((x, y, stored, weight, tiles)) {}
   }
 
   private struct Product {

@@ -65,6 +65,18 @@ struct Modes: ParsableCommand {
   }
 }
 
+/// For what runs in other processes.
+struct SgemmAlone: ParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "sgemm", abstract: "sgemm's rate on this thread, in GFLOP/s, at a layer's shape.")
+
+  @Option(help: "A preset.") var model = "seed-medium"
+
+  func run() throws {
+    let width = try Choice.preset(model).configuration.width
+    print(String(format: "%.1f", SgemmRate.measure(rows: 512, inner: width, columns: 4 * width) / 1e9))
+  }
+}
+
 enum SgemmRate {
   /// Flops a second of a product of a layer's shape.
   static func measure(rows: Int, inner: Int, columns: Int) -> Double {

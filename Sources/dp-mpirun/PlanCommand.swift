@@ -119,7 +119,7 @@ struct PlanText {
       + [("between buffers", plan.rankBytes - used.rank, plan.nodeBytes - used.node)]
     return ["", "MB a rank at the fullest point of a step; a node"]
       + rows.filter { $0.1 > 0 }.map { name, ofRank, ofNode in
-        "  \(Self.column(name, 24))\(Self.number(ofRank))  \(Self.number(ofNode))"
+        "  \(Self.column(name, 28))\(Self.number(ofRank))  \(Self.number(ofNode))"
       }
   }
 

@@ -19,7 +19,7 @@ extension LaunchedProgramTests {
       return try #require(try jsonObject(outcome.standardOutput)["loss"] as? Double)
     }
 
-    @Test(arguments: [("gpt2-tiny-lora", "2.4", ""), ("llama-tiny-lora", "3.5", ""), ("bert-tiny-lora", "4.6", "--label-field label")], ["hooks", "ghost"])
+    @Test(arguments: [("gpt2-tiny-lora", "2.4", ""), ("llama-tiny-lora", "3.5", ""), ("bert-tiny-lora", "4.6", "--label-field label"), ("llama-tiny-lora-bf16", "5.2", ""), ("gpt2-tiny-lora-f16", "2.1", "")], ["hooks", "ghost"])
     func normsAndClippedSumAreTheReferences(reference: (name: String, bound: String, options: String), mode: String) throws {
       let folder = "\(Self.folder)/\(reference.name)"
       let expected = try TensorFile("\(folder)/expected.safetensors")

@@ -51,6 +51,18 @@ import Testing
     #expect(outcome.outputLines.count == Self.shardedSumChecks)
   }
 
+  /// No bus error: a line that names file, rank and host, an end for all ranks.
+  @Test(arguments: [0, 1]) func readingWhatAMappedFileNoLongerHasEndsTheJob(culprit: Int) throws {
+    let directory = try TemporaryDirectory()
+    let fixture = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appending(path: "Fixtures/llama-tiny-lora-bf16/model")
+    let model = "\(directory.path)/model"
+    try FileManager.default.copyItem(atPath: fixture.path(percentEncoded: false), toPath: model)
+    let outcome = try check("cut-file", "\(culprit)", model, ranks: 2)
+    #expect(outcome.status == ExitStatus.refused, "\(outcome.standardError)")
+    let lines = outcome.errorLines
+    #expect(lines.count == 1 && lines[0].hasPrefix("Error: rank \(culprit) on ") && lines[0].contains("\(model)/model.safetensors: can't be relied on: it was cut"), "\(lines)")
+  }
+
   /// Data sets that ranks make side by side are what one makes alone: 5 lists of files, 3 sizes of blocks, shared or not.
   @Test(arguments: [1, 2, 3, 4]) func dataSetsAreThoseOfOneRank(ranks: Int) throws {
     let directory = try TemporaryDirectory()

@@ -53,6 +53,22 @@ func runFault(_ scenario: String, _ environment: MPIEnvironment) throws -> Int32
     if isCulprit { throw Defect(description: "not a number\nin layer 3") }
     try world.barrier()
 
+  case "cut-file":
+    // The file is another rank's as well: the culprit alone reads what it no longer has.
+    let path = arguments[2]
+    let model = try ModelFile.readConfiguration(directory: path).configuration
+    let stored = try ModelFile.mappableTensors(directory: path, configuration: model, allowsNewHead: false)
+    let mapped = try stored.map(model.parameterTable(stored: stored, trains: false).mapped.map(\.name))
+    _ = mapped.firstNotFinite()
+    try world.barrier()
+    if isCulprit {
+      truncate("\(path)/model.safetensors", 4096)
+      // All of the team's threads come to it.
+      ThreadTeam(count: 3).forEach(30) { item, _ in _ = mapped.matrices[item % mapped.matrices.count].isFinite }
+    }
+    try world.barrier()
+    sleep(60)
+
   case "sleep":
     sleep(60)
 

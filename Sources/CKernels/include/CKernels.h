@@ -148,3 +148,18 @@ void ck_sgd(size_t n, float *parameters, const float *gradient, float gradient_s
 void ck_add_gaussians(size_t n, const uint64_t *words, double scale, float *y);
 // z[i] in double, for tests and for whoever needs the numbers themselves. Writes.
 void ck_gaussians(size_t n, const uint64_t *words, double *z);
+
+// ---- Elements of 16 bits, as files have them ------------------------------------------------------------------------
+// x begins at any byte; ldx counts elements. Little-endian, as the processors that this is for.
+// y[r,:] = x[r,:] in float, of BF16 (the upper half of a float) and of IEEE's F16: exact, also of subnormal numbers. Writes.
+void ck_widen_bf16(size_t rows, size_t p, const void *x, size_t ldx, float *y, size_t ldy);
+void ck_widen_f16(size_t rows, size_t p, const void *x, size_t ldx, float *y, size_t ldy);
+// Whether any of x[n] has all of these bits: those of the exponent (0x7F80 of BF16, 0x7C00 of F16) are infinity's and NaN's.
+int ck_has_exponent(size_t n, const void *x, uint16_t exponent);
+
+// ---- Mapped files -------------------------------------------------------------------------------------------------
+// From now on a read of these bytes where the file no longer has them (SIGBUS) waits `delay` milliseconds, writes `line` to standard error and
+// ends the process with `status`. `line` stays where it is until the mapping is forgotten. Called by one thread at a time.
+// Returns the mapping's place, -1 where there are more than a thousand.
+int ck_guard_mapping(const void *start, size_t length, const char *line, int status, int delay);
+void ck_forget_mapping(int place);

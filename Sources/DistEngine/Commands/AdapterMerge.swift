@@ -29,7 +29,7 @@ public enum AdapterMerge {
     for file in (source.tokenizer as? FileTokenizer)?.files ?? [] { try AtomicFile.write(file.bytes, to: "\(output)/\(file.name)") }
     let base = source.configuration.base
     try ModelFile.write(directory: output, configuration: base, layout: base.parameterLayout) {
-      UnsafeBufferPointer(replica.values(of: plan.table.entry(ofModel: $0.name)))
+      replica.storedValues(of: plan.table.entry(ofModel: $0.name))
     }
   }
 }

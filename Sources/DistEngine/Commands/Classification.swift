@@ -54,6 +54,7 @@ public enum Classification {
         let place = (record - first) * labels.count
         for (label, value) in LabelProbabilities(logits).values.enumerated() { values.elements[place + label] = Float(value) }
       }
+      try loaded.replica.checkFiles(communicator)
       // Each record is one rank's, and 0 on the others.
       try communicator.allreduceSum(values)
       try communicator.agree("output") {

@@ -39,6 +39,7 @@ public struct Evaluation: Sendable {
       loss = try replica.team.use { try replica.meanLoss(over: dataset, communicator: communicator) }
       classification = nil
     }
+    try replica.checkFiles(communicator)
     records = dataset.count
     targets = dataset.countedTargetCount
   }

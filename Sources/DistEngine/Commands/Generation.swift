@@ -76,17 +76,17 @@ extension Generation {
     let (tokenizer, model) = (source.tokenizer, source.configuration)
     let ids = Self.start(of: prompt, by: tokenizer)
     let threads = min(ProcessorAffinity.affordableCores.count, PerformanceOptions.mostThreads)
-    let plan = Self.plan(model, ids: ids.count + count, threads: threads)
+    let plan = Self.plan(model, ids: ids.count + count, stored: source.stored, threads: threads)
     try plan.checkAddressSpace(threads: threads)
     let replica = try ModelReplica(plan)
     try replica.readParameters(from: directory, adapter: adapter)
     let ends = Set(model.eosTokenIDs.map(Int32.init) + [tokenizer.endOfText])
     var generation = Generation(
       temperature: temperature, topK: topK, key: seed.map { RandomKey(seed: $0) } ?? RandomKey())
-    return replica.team.use {
-      // Behind the prompt, so that a word keeps the space in front of it; a scalar that the last ids only begin is left out.
-      tokenizer.wholeText(of: generation.continuation(of: ids, count: count, ends: ends, replica: replica), after: ids.suffix(16))
-    }
+    let continuation = replica.team.use { generation.continuation(of: ids, count: count, ends: ends, replica: replica) }
+    try replica.mapped?.checkUnchanged()
+    // Behind the prompt, so that a word keeps the space in front of it; a scalar that the last ids only begin is left out.
+    return tokenizer.wholeText(of: continuation, after: ids.suffix(16))
   }
 
   /// What a record that begins with `prompt` begins with in training.
@@ -100,10 +100,13 @@ extension Generation {
   private static let largestPass = 256
 
   /// - Parameter ids: of the prompt and what may follow it.
-  package static func plan(_ model: ModelConfiguration, ids: Int, threads: Int) -> ReplicaPlan {
+  package static func plan(
+    _ model: ModelConfiguration, ids: Int, stored: StoredTensors = StoredTensors(), threads: Int
+  ) -> ReplicaPlan {
     let positions = min(model.longestSequence, max(1, ids))
     return ReplicaPlan(
       model: model, mode: .standard, capacity: Microbatch.Capacity(cachedPositions: positions, rows: min(positions, largestPass)), optimizer: nil,
-      trainable: model.trainedByDefault, computesGradients: false, cachesKeys: true, threads: threads, choices: .init(logits: .chunks(rows: 1)))
+      trainable: model.trainedByDefault, stored: stored, computesGradients: false, cachesKeys: true, threads: threads,
+      choices: .init(logits: .chunks(rows: 1)))
   }
 }

@@ -85,6 +85,9 @@ extension Inspection {
         adapter: try AdapterRequest(configuration))
     }
     try communicator.requireEqual(configuration, source.configuration)
+    let table = source.configuration.parameterTable(trainable: configuration.trainable, stored: source.stored)
+    let weights = try SharedWeights(source.stored, directory: source.directory, mapsAny: !table.mapped.isEmpty, environment: environment)
+    try weights?.requireEqual()
     let dataset = try LoadedRecords(configuration, model: source.configuration, tokenizer: source.tokenizer, environment: environment, progress: note).training
     try communicator.requireEqual(training: dataset, evaluation: nil, node: environment.node)
     let notes = try communicator.agree("adapter") {
@@ -108,7 +111,8 @@ extension Inspection {
     let threads = try ThreadCounts(configuration.performance, in: environment)
     let plan = try communicator.agree("memory plan") {
       try ReplicaPlan(
-        fastestFor: configuration, model: source.configuration, capacity: capacity, largestUnit: largestUnit, optimizer: nil, threads: threads.largest)
+        fastestFor: configuration, model: source.configuration, capacity: capacity, largestUnit: largestUnit, optimizer: nil, stored: source.stored,
+        threads: threads.largest)
     }
     let replica = try communicator.agree("memory") {
       try plan.checkAddressSpace(threads: threads.own)
@@ -120,6 +124,7 @@ extension Inspection {
         from: source.directory, adapter: source.adapter, key: key, allowsNewHead: source.configuration.labels != nil, communicator: communicator)
       return try Inspection(of: range, in: dataset, replica: replica, communicator: communicator)
     }
+    try replica.checkFiles(communicator)
     try communicator.agree("output") {
       if communicator.rank == 0 { try inspection.write(to: path, replica: replica) }
     }

@@ -22,6 +22,10 @@ package struct ModelOnData {
       return source
     }
     try communicator.requireEqual(configuration, source.configuration)
+    let weights = try SharedWeights(
+      source.stored, directory: source.directory, mapsAny: !source.configuration.parameterTable(stored: source.stored, trains: false).mapped.isEmpty,
+      environment: environment)
+    try weights?.requireEqual()
     let loaded = try LoadedRecords(configuration, model: source.configuration, tokenizer: source.tokenizer, environment: environment, progress: note)
     let dataset = loaded.evaluation ?? loaded.training
     try communicator.requireEqual(training: dataset, evaluation: nil, node: environment.node)
@@ -31,7 +35,7 @@ package struct ModelOnData {
         parameterCount: source.configuration.parameterCount)
       let plan = ReplicaPlan(
         model: source.configuration, mode: .standard, capacity: capacity, optimizer: nil, trainable: source.configuration.trainedByDefault,
-        computesGradients: false, threads: threads)
+        stored: source.stored, computesGradients: false, threads: threads)
       try plan.checkAddressSpace(threads: threads)
       return try ModelReplica(plan)
     }

@@ -87,11 +87,11 @@ public struct RunPlan: Sendable {
     microbatchExamples = plan.capacity.units
     microbatchRows = plan.capacity.rows
     rankBytes = plan.memory.byteCountOfRank
-    sharedBytes = plan.memory.byteCount(in: .node)
+    sharedBytes = plan.memory.sharedByteCount()
     dataBytes = setup.training.byteCount + (setup.evaluation?.byteCount ?? 0)
     budgetBytes = plan.budgetBytes
     categories = plan.memory.bytesByCategoryAtPeak().map { category, byteCount in
-      let shared = plan.memory.byteCount(in: .node, category: category)
+      let shared = plan.memory.sharedByteCount(category: category)
       return CategorySize(
         category: category, byteCount: byteCount, nodeByteCount: ranksPerNode * (byteCount - shared) + shared)
     }
@@ -108,7 +108,7 @@ public struct RunPlan: Sendable {
     if let output = configuration.output {
       try DiskRoom.check(disk.all - CheckpointDirectory(path: "\(output)/checkpoints").byteCount(), in: output)
     }
-    let work = setup.training.work(of: setup.model)
+    let work = setup.training.work(of: setup.model, trainable: configuration.trainable)
     flopsPerStep = work.flops * Double(configuration.batchSize) / Double(setup.datasetSize)
     flopsPerTarget = work.flops / Double(work.targets)
   }
@@ -121,8 +121,15 @@ public struct RunPlan: Sendable {
 
 extension TokenizedDataset {
   /// The model's own products for one pass over all records.
-  fileprivate func work(of model: ModelConfiguration) -> (flops: Double, targets: Int) {
-    let flops = (0..<count).reduce(0.0) { $0 + model.trainingFlops(targets: targetCount(of: $1)) }
+  fileprivate func work(of model: ModelConfiguration, trainable: TrainableParameters) -> (flops: Double, targets: Int) {
+    // Every length once: a declaration of the model stands behind each.
+    var flopsOfLength: [Int: Double] = [:]
+    let flops = (0..<count).reduce(0.0) { sum, record in
+      let targets = targetCount(of: record)
+      let own = flopsOfLength[targets] ?? model.trainingFlops(targets: targets, trainable: trainable)
+      flopsOfLength[targets] = own
+      return sum + own
+    }
     return (flops, totalTargetCount)
   }
 }

@@ -15,6 +15,8 @@ package struct ModelDeclaration {
   package let lowestTrainedStage: Int?
   /// nil: none.
   private let adapters: LowRankAdapters?
+  /// What may stay in files.
+  private let stored: StoredTensors
 
   package private(set) var parameters: [ParameterDeclaration] = []
   private var useCounts: [Int] = []
@@ -31,12 +33,15 @@ package struct ModelDeclaration {
   /// Buffers that hold the same in every pass, and what writes them.
   private(set) var constants: [(buffer: PassBufferID, fill: @Sendable (Vector) -> Void)] = []
   package private(set) var rowScratchBuffer: PassBufferID?
+  /// nil: nothing is mapped.
+  private(set) var wideningTiles: PassBufferID?
   /// Columns that column sums must have.
   package private(set) var columnSums = 0
   /// Rows of the largest table: a place for each.
   package private(set) var tableRows = 0
-  /// Elements of the matrices of linear layers, for the count of flops, and whether their gradients are computed.
-  package private(set) var matrixElements = 0
+  /// Of the products with the linear layers' matrices, for one row: 2 an element forward, 2 for the gradient at the input as far as the backward pass
+  /// comes, 2 for the gradient of what is trained.
+  package private(set) var flopsPerRow = 0
 
   struct Buffer {
     let name: String
@@ -49,13 +54,15 @@ package struct ModelDeclaration {
 
   /// - Parameter lowestTrainedStage: as a declaration of the same model found it; nil keeps everything.
   init(
-    blocks: Int, capacity: Microbatch.Capacity, policy: PassPolicy, adapters: LowRankAdapters? = nil, lowestTrainedStage: Int?
+    blocks: Int, capacity: Microbatch.Capacity, policy: PassPolicy, adapters: LowRankAdapters? = nil, stored: StoredTensors = StoredTensors(),
+    lowestTrainedStage: Int?
   ) {
     timeline = Timeline(blocks: blocks)
     self.capacity = capacity
     self.policy = policy
     self.lowestTrainedStage = lowestTrainedStage
     self.adapters = adapters
+    self.stored = stored
   }
 
   // MARK: Stages
@@ -123,6 +130,15 @@ package struct ModelDeclaration {
   /// The adapters, where a linear layer of this stage has one.
   func adapters(ofModule name: String) -> LowRankAdapters? {
     adapters.flatMap { $0.targets.contains(parameterPrefix + name) ? $0 : nil }
+  }
+
+  /// The layer reads the matrix as its file has it: there it stays, unless it is trained, or is none of those that can.
+  mutating func readsAsStored(_ id: ParameterID) {
+    guard !isTrained(id), stored.contains(parameters[id.index].name) else { return }
+    parameters[id.index].isMapped = true
+    if wideningTiles == nil {
+      wideningTiles = shared("widened tiles", .workspace, count: policy.threads * WideningTiles.count, lifetime: MemoryPlan.always)
+    }
   }
 
   /// One more layer uses a tensor: it is tied.
@@ -256,7 +272,7 @@ package struct ModelDeclaration {
 
   /// - Parameter takesNorms: whether norms of its weight's gradient are ever taken.
   mutating func declareLinear(_ shape: LinearShape, takesNorms: Bool) {
-    matrixElements += shape.inputs * shape.outputs
+    flopsPerRow += (2 + (runsBackward ? 2 : 0) + (takesNorms ? 2 : 0)) * shape.inputs * shape.outputs
     guard takesNorms else { return }
     if stage == timeline.head {
       headShapes.append(shape)

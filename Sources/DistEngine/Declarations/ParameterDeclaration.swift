@@ -40,6 +40,8 @@ package struct ParameterDeclaration: Sendable, Hashable {
   package let stage: Int
   package let fresh: FreshValues
   package let isTrained: Bool
+  /// Whether it stays in its file, as that has it (``StoredTensors``).
+  package internal(set) var isMapped = false
 }
 
 /// Which parameters are trained. The others are frozen: no gradient, no noise, no optimizer state, no clip factor.
@@ -62,28 +64,33 @@ public enum TrainableParameters: String, Codable, CaseIterable, Sendable {
   }
 }
 
-/// The tensors of a model: the trained ones in canonical order, the frozen ones apart. Sum, noise, optimizer, shards and clip factors see
-/// `trained` alone: what is frozen has no element that noise could reach.
+/// The tensors of a model: the trained ones in canonical order, the frozen ones apart, in memory or in their files. Sum, noise, optimizer, shards and
+/// clip factors see `trained` alone: what is frozen has no element that noise could reach.
 package struct ParameterTable: Sendable {
   package let trained: ParameterLayout
   /// In the order of names, too.
   package let frozen: ParameterLayout
+  /// Those that stay in their files. Of passes alone, all that can; else frozen ones.
+  package let mapped: ParameterLayout
   /// All of them, in one canonical order: that of files and of fresh values, which don't depend on what is trained.
   package let whole: ParameterLayout
   private let places: [Place]
   private let uses: [Int]
 
-  private enum Place { case trained(Int), frozen(Int) }
+  private enum Place { case trained(Int), frozen(Int), mapped(Int) }
 
   /// - Parameter uses: how many layers use each tensor, in the order of declaration.
   package init(_ declarations: [ParameterDeclaration], uses: [Int]) {
-    let trained = ParameterLayout(declarations.filter(\.isTrained))
-    let frozen = ParameterLayout(declarations.filter { !$0.isTrained })
-    self.trained = trained
-    self.frozen = frozen
+    let trained = ParameterLayout(declarations.filter { $0.isTrained && !$0.isMapped })
+    let frozen = ParameterLayout(declarations.filter { !$0.isTrained && !$0.isMapped })
+    let mapped = ParameterLayout(declarations.filter(\.isMapped))
+    (self.trained, self.frozen, self.mapped) = (trained, frozen, mapped)
     whole = ParameterLayout(declarations)
     self.uses = uses
-    places = declarations.map { $0.isTrained ? .trained(trained[$0.name].index) : .frozen(frozen[$0.name].index) }
+    places = declarations.map { tensor in
+      if tensor.isMapped { return .mapped(mapped[tensor.name].index) }
+      return tensor.isTrained ? .trained(trained[tensor.name].index) : .frozen(frozen[tensor.name].index)
+    }
   }
 
   /// Place in the canonical order of the trained tensors; nil: frozen.
@@ -94,18 +101,25 @@ package struct ParameterTable: Sendable {
   /// 2: a tied table.
   package func useCount(_ id: ParameterID) -> Int { uses[id.index] }
 
-  func view(_ id: ParameterID, trained: TensorSlab, frozen: TensorSlab) -> Matrix {
+  /// - Parameter mapped: by the index of ``mapped``.
+  func view(_ id: ParameterID, trained: TensorSlab, frozen: TensorSlab, mapped: [NarrowMatrix]) -> StoredMatrix {
     switch places[id.index] {
-    case .trained(let index): trained.matrix(index)
-    case .frozen(let index): frozen.matrix(index)
+    case .trained(let index): .floats(trained.matrix(index))
+    case .frozen(let index): .floats(frozen.matrix(index))
+    case .mapped(let index): .narrow(mapped[index])
     }
   }
 
   /// A tensor of ``whole`` in the memory of either part.
+  ///
+  /// - Precondition: it isn't mapped.
   package func values(of entry: ParameterLayout.Entry, trained: Vector, frozen: Vector) -> Vector {
     if let place = self.trained.entry(named: entry.name) { return Vector(rebasing: trained[place.range]) }
     return Vector(rebasing: frozen[self.frozen[entry.name].range])
   }
+
+  /// Whether a tensor of ``whole`` is.
+  package func isMapped(_ entry: ParameterLayout.Entry) -> Bool { mapped.entry(named: entry.name) != nil }
 
   /// A tensor by the name that a model's own files have for it: what is trained whole beside adapters has theirs.
   package func entry(ofModel name: String) -> ParameterLayout.Entry {
@@ -117,7 +131,7 @@ package struct ParameterTable: Sendable {
 
   /// Writes fresh values.
   ///
-  /// - Parameter isFresh: which tensors are; the others stay as they are.
+  /// - Parameter isFresh: which tensors are; the others stay as they are, the mapped ones among them.
   package func initialise(
     trained: Vector, frozen: Vector, from source: GaussianSource, where isFresh: (ParameterLayout.Entry) -> Bool = { _ in true }
   ) {

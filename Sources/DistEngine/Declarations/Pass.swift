@@ -7,6 +7,10 @@ package final class PassMemory {
   /// The trained tensors, by canonical index.
   package let parameters: TensorSlab
   private let frozen: TensorSlab
+  /// The mapped ones, by their index.
+  private let mapped: [NarrowMatrix]
+  /// nil: nothing is mapped.
+  let tiles: WideningTiles?
   private let arena: MemoryArena
   private let buffers: [MemoryPlan.BufferID]
 
@@ -15,16 +19,20 @@ package final class PassMemory {
   /// - Parameters:
   ///   - parameters: `[P]` trained floats in canonical order.
   ///   - frozen: the frozen ones in theirs.
+  ///   - mapped: those that stay in their files, in theirs.
   ///   - buffers: of the plan, in order of declaration.
   package init(
-    _ table: ParameterTable, _ model: ModelDeclaration, parameters: Vector, frozen: Vector, buffers: [MemoryPlan.BufferID],
-    in arena: MemoryArena
+    _ table: ParameterTable, _ model: ModelDeclaration, parameters: Vector, frozen: Vector, mapped: [NarrowMatrix] = [],
+    buffers: [MemoryPlan.BufferID], in arena: MemoryArena
   ) {
     policy = model.policy
     gradientGoesBelowHead = model.gradientGoesBelowHead
     precondition(parameters.count == table.trained.totalCount, "a slab of \(parameters.count) parameters")
     precondition(frozen.count == table.frozen.totalCount, "a slab of \(frozen.count) frozen parameters")
+    precondition(mapped.count == table.mapped.count, "\(mapped.count) mapped tensors of \(table.mapped.count)")
     declaration = table
+    self.mapped = mapped
+    tiles = model.wideningTiles.map { WideningTiles(arena.elements(buffers[$0.index])) }
     self.parameters = TensorSlab(parameters.baseAddress ?? Self.nothing, extents: table.trained.extents)
     self.frozen = TensorSlab(frozen.baseAddress ?? Self.nothing, extents: table.frozen.extents)
     self.buffers = buffers
@@ -36,7 +44,7 @@ package final class PassMemory {
   private static var nothing: UnsafeMutablePointer<Float> { UnsafeMutablePointer(bitPattern: MemoryLayout<Float>.alignment)! }
 
   func elements(_ id: PassBufferID) -> Vector { arena.elements(buffers[id.index]) }
-  func view(_ id: ParameterID) -> Matrix { declaration.view(id, trained: parameters, frozen: frozen) }
+  func view(_ id: ParameterID) -> StoredMatrix { declaration.view(id, trained: parameters, frozen: frozen, mapped: mapped) }
 }
 
 /// A pass of one microbatch through a model: turns what layers declared into memory.
@@ -50,6 +58,7 @@ package struct Pass {
   }
 
   package var rows: Int { batch.rowCount }
+  var tiles: WideningTiles? { memory.tiles }
 
   /// `[R, columns]` at the start of a buffer.
   func matrix(_ id: PassBufferID, columns: Int) -> Matrix { matrix(id, rows: rows, columns: columns) }
@@ -62,8 +71,13 @@ package struct Pass {
 
   func vector(_ id: PassBufferID) -> Vector { Vector(rebasing: memory.elements(id)[..<rows]) }
 
-  func matrix(_ id: ParameterID) -> Matrix { memory.view(id) }
-  func vector(_ id: ParameterID) -> Vector { memory.view(id).elements }
+  /// For layers that read it as it is stored.
+  func stored(_ id: ParameterID) -> StoredMatrix { memory.view(id) }
+  func matrix(_ id: ParameterID) -> Matrix {
+    guard case .floats(let matrix) = memory.view(id) else { preconditionFailure("a tensor that stays in its file, read as floats") }
+    return matrix
+  }
+  func vector(_ id: ParameterID) -> Vector { matrix(id).elements }
   /// nil: frozen.
   func tensor(_ id: ParameterID) -> Int? { memory.declaration.tensor(id) }
 }

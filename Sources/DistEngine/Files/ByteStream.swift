@@ -90,18 +90,6 @@ struct ByteStream: ~Copyable {
 /// `read(2)`, out of the shadow of `ByteStream.read`.
 private func readSome(_ file: Int32, _ bytes: UnsafeMutableRawPointer?, _ count: Int) -> Int { read(file, bytes, count) }
 
-/// What tells a file of this machine from every other, and from what it was before a change.
-struct FileIdentity: Hashable, BitwiseCopyable {
-  let device, inode, size, seconds, nanoseconds: Int
-
-  fileprivate init(_ file: Int32, path: String) throws(FileError) {
-    var status = stat()
-    guard fstat(file, &status) == 0 else { throw FileError(path: path, action: "read") }
-    (device, inode, size) = (Int(bitPattern: UInt(status.st_dev)), Int(bitPattern: UInt(status.st_ino)), Int(status.st_size))
-    (seconds, nanoseconds) = (Int(status.st_mtim.tv_sec), Int(status.st_mtim.tv_nsec))
-  }
-}
-
 /// zlib's state for one file.
 private final class Inflater {
   private enum Place {

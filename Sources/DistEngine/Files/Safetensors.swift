@@ -4,7 +4,7 @@ import Foundation
 /// (`{"name": {"dtype": "F32", "shape": […], "data_offsets": [begin, end]}, …, "__metadata__": {…}}`), then the tensors'
 /// bytes, one after the other without gaps, row-major, little-endian. Reading: ``SafetensorsFile``; writing: `write`.
 ///
-/// Tensors may begin at any byte: nothing here is mapped into memory.
+/// Tensors may begin at any byte, also where a file is mapped into memory.
 package enum Safetensors {
   /// A longer header is refused, as the format's own library does: 100 MB.
   package static let longestHeader = 100_000_000

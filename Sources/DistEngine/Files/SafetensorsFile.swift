@@ -1,3 +1,4 @@
+import Crypto
 import Foundation
 
 #if canImport(Glibc)
@@ -16,6 +17,9 @@ package final class SafetensorsFile: Sendable {
   private let placeOfName: [String: Int]
   private let file: Int32
   private let dataStart: Int
+  let identity: FileIdentity
+  /// Of everything in front of the data: the same where the same tensors lie in the same places.
+  package let headerDigest: SHA256.Digest
 
   /// - Throws: ``FileError`` where it can't be read, ``SafetensorsError`` where it isn't a whole, well-formed file: every byte of
   ///   the data belongs to exactly one tensor, whose length is that of its shape.
@@ -25,11 +29,11 @@ package final class SafetensorsFile: Sendable {
     file = open(path, O_RDONLY | O_CLOEXEC)
     guard file >= 0 else { throw FileError(path: path, action: "read") }
     do {
-      var status = stat()
-      guard fstat(file, &status) == 0 else { throw FileError(path: path, action: "read") }
-      let size = Int(status.st_size)
+      identity = try FileIdentity(file, path: path)
+      let size = identity.size
       let header = try Self.readHeader(of: file, path: path, size: size)
       dataStart = 8 + header.count
+      headerDigest = SHA256.hash(data: header)
       (tensors, metadata) = try SafetensorsHeader.parse(header, dataBytes: size - dataStart, path: path)
       placeOfName = Dictionary(uniqueKeysWithValues: tensors.enumerated().map { ($1.name, $0) })
     } catch {
@@ -41,6 +45,14 @@ package final class SafetensorsFile: Sendable {
   deinit { close(file) }
 
   package func tensor(named name: String) -> Safetensors.Tensor? { placeOfName[name].map { tensors[$0] } }
+
+  /// The whole file in memory, as it was when its header was read.
+  func map() throws(FileError) -> MappedFile { try MappedFile(file, path: path, identity: identity) }
+
+  /// Where a tensor lies, from the file's first byte.
+  func bytesInFile(of tensor: Safetensors.Tensor) -> Range<Int> {
+    dataStart + tensor.byteRange.lowerBound..<dataStart + tensor.byteRange.upperBound
+  }
 
   /// Bytes of the data that are converted at a time.
   private static var pieceBytes: Int { 1 << 20 }
@@ -55,6 +67,14 @@ package final class SafetensorsFile: Sendable {
     }
   }
 
+  /// Overwrites `destination` with some elements of a tensor of this file, converted.
+  package func read(_ tensor: Safetensors.Tensor, _ elements: Range<Int>, into destination: UnsafeMutableBufferPointer<Float>) throws {
+    precondition(elements.upperBound <= tensor.count && destination.count == elements.count, "elements of \(tensor.name)")
+    try forEachPiece(of: tensor, elements) { piece, offset in
+      _ = UnsafeMutableBufferPointer(rebasing: destination[offset..<(offset + piece.count)]).update(fromContentsOf: piece)
+    }
+  }
+
   /// Overwrites `destination` with some elements of an F32 tensor of this file, without a copy between.
   package func readFloats(_ tensor: Safetensors.Tensor, _ elements: Range<Int>, into destination: UnsafeMutableBufferPointer<Float>) throws {
     precondition(tensor.elementType == "F32" && elements.upperBound <= tensor.count && destination.count == elements.count, "elements of \(tensor.name)")
@@ -63,14 +83,17 @@ package final class SafetensorsFile: Sendable {
   }
 
   /// Calls `body` with the tensor's values, some at a time: floats and the number of those before them.
+  ///
+  /// - Parameter elements: nil: all.
   package func forEachPiece(
-    of tensor: Safetensors.Tensor, _ body: (_ values: UnsafeMutableBufferPointer<Float>, _ offset: Int) throws -> Void
+    of tensor: Safetensors.Tensor, _ elements: Range<Int>? = nil, _ body: (_ values: UnsafeMutableBufferPointer<Float>, _ offset: Int) throws -> Void
   ) throws {
+    let elements = elements ?? 0..<tensor.count
     guard let type = Safetensors.ElementType(rawValue: tensor.elementType) else {
       throw SafetensorsError.unsupportedElementType(path: path, tensor: tensor.name, elementType: tensor.elementType)
     }
     let elementSize = Safetensors.elementSizes[tensor.elementType]!
-    let pieceCount = min(tensor.count, Self.pieceBytes / elementSize)
+    let pieceCount = min(elements.count, Self.pieceBytes / elementSize)
     let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: max(pieceCount * elementSize, 8), alignment: 64)
     let floats = UnsafeMutableBufferPointer<Float>.allocate(capacity: max(pieceCount, 1))
     defer {
@@ -78,10 +101,10 @@ package final class SafetensorsFile: Sendable {
       floats.deallocate()
     }
     var done = 0
-    while done < tensor.count {
-      let count = min(pieceCount, tensor.count - done)
+    while done < elements.count {
+      let count = min(pieceCount, elements.count - done)
       let piece = UnsafeMutableRawBufferPointer(rebasing: bytes[..<(count * elementSize)])
-      try readFully(piece, at: dataStart + tensor.byteRange.lowerBound + done * elementSize, tensor: tensor.name)
+      try readFully(piece, at: dataStart + tensor.byteRange.lowerBound + (elements.lowerBound + done) * elementSize, tensor: tensor.name)
       let values = UnsafeMutableBufferPointer(rebasing: floats[..<count])
       type.convert(UnsafeRawBufferPointer(piece), to: values)
       try body(values, done)

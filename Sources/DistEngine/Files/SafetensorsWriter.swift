@@ -1,14 +1,32 @@
 import Foundation
 
 extension Safetensors {
+  /// Where a tensor's values are.
+  package enum Values {
+    case floats(UnsafeBufferPointer<Float>)
+    /// Written as floats.
+    case narrow(NarrowMatrix)
+
+    var count: Int {
+      switch self {
+      case .floats(let values): values.count
+      case .narrow(let matrix): matrix.rows * matrix.columns
+      }
+    }
+  }
+
   /// A tensor to be written: its values stay where they are until then.
   package struct Source {
     package let name: String
     package let shape: [Int]
     /// [product of shape], row-major.
-    package let values: UnsafeBufferPointer<Float>
+    package let values: Values
 
     package init(name: String, shape: [Int], values: UnsafeBufferPointer<Float>) {
+      self.init(name: name, shape: shape, values: .floats(values))
+    }
+
+    package init(name: String, shape: [Int], values: Values) {
       precondition(values.count == shape.reduce(1, *), "\(values.count) floats for tensor \(name) \(shape)")
       self.name = name
       self.shape = shape
@@ -27,7 +45,21 @@ extension Safetensors {
     let header = start(sorted.map { ($0.name, $0.shape) }, metadata: metadata)
     try AtomicFile.write(to: path) { writer in
       try writer.append(header)
-      for tensor in sorted { try writer.append(UnsafeRawBufferPointer(tensor.values)) }
+      for tensor in sorted {
+        switch tensor.values {
+        case .floats(let values): try writer.append(UnsafeRawBufferPointer(values))
+        case .narrow(let matrix): try append(matrix, to: &writer)
+        }
+      }
+    }
+  }
+
+  /// A row at a time.
+  private static func append(_ matrix: NarrowMatrix, to writer: inout AtomicFile.Writer) throws(FileError) {
+    let row = AlignedBuffer<Float>(count: matrix.columns)
+    for index in 0..<matrix.rows {
+      matrix.block(index..<index + 1, 0..<matrix.columns).widen(into: Matrix(row.base, rows: 1, columns: matrix.columns))
+      try writer.append(UnsafeRawBufferPointer(row.elements))
     }
   }
 

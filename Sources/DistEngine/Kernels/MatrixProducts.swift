@@ -70,7 +70,7 @@ package enum MatrixProducts {
     }
   }
 
-  private static func sgemm(_ a: Operand, _ b: Operand, into c: Matrix, alpha: Float, beta: Float) {
+  static func sgemm(_ a: Operand, _ b: Operand, into c: Matrix, alpha: Float, beta: Float) {
     if c.rows == 0 || c.columns == 0 { return }
     _ = isOneThreadACall
     cblas_sgemm(
@@ -105,7 +105,7 @@ package enum MatrixProducts {
       beta, c.base, blasint(c.stride))
   }
 
-  private static func scale(_ c: Matrix, by beta: Float) {
+  static func scale(_ c: Matrix, by beta: Float) {
     for row in 0..<c.rows {
       for column in 0..<c.columns { c[row, column] = beta == 0 ? 0 : beta * c[row, column] }
     }
@@ -118,11 +118,11 @@ package enum MatrixProducts {
   private static let isOneThreadACall: Void = openblas_set_num_threads(1)
 
   /// Blocks start at multiples of this many rows or columns: kernels work on tiles of 4 to 64.
-  private static let alignment = 16
+  static let alignment = 16
   /// Rows or columns below which a block isn't worth a thread.
-  private static let smallestBlock = 32
+  static let smallestBlock = 32
   /// Multiplications below which it isn't, some ten microseconds' worth.
-  private static let smallestProduct = 1 << 19
+  static let smallestProduct = 1 << 19
 
   /// How a product is cut. Each block reads its rows of `a` and its columns of `b` on its own: the sum of both is kept small.
   private struct Grid {

@@ -35,6 +35,7 @@ package struct Embeddings: Sendable {
     self.types = types.map { table($0.name, $0.count, in: &d) }
     self.norm = norm
     self.width = width
+    d.readsAsStored(tokens)
     d.needsColumnSums(width)
     d.needsPlaces(forRows: max(vocabulary, positions?.count ?? 0, types?.count ?? 0))
   }
@@ -56,7 +57,7 @@ package struct Embeddings: Sendable {
   /// Writes `x[R,d]`.
   func forward(into x: Matrix, in pass: Pass) {
     RowKernels.embed(
-      tokens: pass.batch.tokens, positions: pass.batch.positions, tokenTable: pass.matrix(tokens),
+      tokens: pass.batch.tokens, positions: pass.batch.positions, tokenTable: pass.stored(tokens),
       positionTable: positions.map { positions in
         let table = pass.matrix(positions.table)
         return table.rows(positions.first..<table.rows)

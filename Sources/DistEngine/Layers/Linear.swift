@@ -21,6 +21,7 @@ package struct Linear: Sendable {
     bias = hasBias ? d.parameter(name + ".bias", [shape.outputs], role: role ?? .bias, group: group, fresh: .zeros) : nil
     self.layout = layout
     self.shape = shape
+    d.readsAsStored(weight)
     d.declareLinear(shape, takesNorms: d.isTrained(weight))
     if hasBias { d.needsColumnSums(shape.outputs) }
   }
@@ -31,6 +32,7 @@ package struct Linear: Sendable {
     bias = nil
     layout = .outputByInput
     self.shape = shape
+    d.readsAsStored(weight)
     d.declareLinear(shape, takesNorms: d.isTrained(weight))
   }
 
@@ -46,26 +48,26 @@ package struct Linear: Sendable {
     d.rowScratch(columns: inputIsMade ? shape.inputs : min(shape.inputs, shape.outputs))
   }
 
-  private func weightOperand(_ pass: Pass) -> MatrixProducts.Operand {
-    layout == .inputByOutput ? .plain(pass.matrix(weight)) : .transposed(pass.matrix(weight))
+  private func weightOperand(_ pass: Pass) -> MatrixProducts.StoredOperand {
+    layout == .inputByOutput ? .plain(pass.stored(weight)) : .transposed(pass.stored(weight))
   }
 
   /// Writes `y[R,p] = x[R,d]·W + b`.
   func forward(_ x: Matrix, into y: Matrix, in pass: Pass) {
     if let bias { RowKernels.fillRows(y, with: pass.vector(bias)) }
-    MatrixProducts.multiply(.plain(x), weightOperand(pass), into: y, beta: bias == nil ? 0 : 1)
+    MatrixProducts.multiply(.plain(x), weightOperand(pass), into: y, beta: bias == nil ? 0 : 1, tiles: pass.tiles)
   }
 
   /// Adds `x[R,d]·W + b` to `y[R,p]`: the residual stream takes a block's result without a buffer between.
   func forwardAdding(_ x: Matrix, to y: Matrix, in pass: Pass) {
     if let bias { RowKernels.addRows(y, pass.vector(bias)) }
-    MatrixProducts.multiply(.plain(x), weightOperand(pass), into: y, beta: 1)
+    MatrixProducts.multiply(.plain(x), weightOperand(pass), into: y, beta: 1, tiles: pass.tiles)
   }
 
   /// Writes the gradient at the input, `dx[R,d] = dy[R,p]·Wᵀ`, or adds it.
   func backward(outputGradient dy: Matrix, into dx: Matrix, adding: Bool = false, in pass: Pass) {
-    let transposed: MatrixProducts.Operand = layout == .inputByOutput ? .transposed(pass.matrix(weight)) : .plain(pass.matrix(weight))
-    MatrixProducts.multiply(.plain(dy), transposed, into: dx, beta: adding ? 1 : 0)
+    let transposed: MatrixProducts.StoredOperand = layout == .inputByOutput ? .transposed(pass.stored(weight)) : .plain(pass.stored(weight))
+    MatrixProducts.multiply(.plain(dy), transposed, into: dx, beta: adding ? 1 : 0, tiles: pass.tiles)
   }
 
   func gradient(input: LinearInput, outputGradient: Matrix, in pass: Pass) -> LinearGradient {

@@ -6,6 +6,7 @@
 public struct MemoryPlan: Sendable {
   public enum Category: String, CaseIterable, Codable, Sendable {
     case parameters
+    case mappedParameters = "frozen parameters (mapped)"
     case gradients
     case perExampleGradients = "per-example gradients"
     case activations
@@ -29,6 +30,8 @@ public struct MemoryPlan: Sendable {
     case window
     /// One for all ranks of a node.
     case node
+    /// Pages of files, which a node's cache has once for all of its ranks.
+    case file
   }
 
   public struct Buffer: Sendable {
@@ -81,7 +84,12 @@ public struct MemoryPlan: Sendable {
   }
 
   /// Bytes that one rank's resident set may come to: its slab, its part of the window, and what its node shares.
-  public var byteCountOfRank: Int { layout().byteCount + byteCount(in: .window) + byteCount(in: .node) }
+  public var byteCountOfRank: Int { layout().byteCount + byteCount(in: .window) + sharedByteCount() }
+
+  /// Bytes that the ranks of a node have once.
+  ///
+  /// - Parameter category: nil counts all.
+  public func sharedByteCount(category: Category? = nil) -> Int { byteCount(in: .node, category: category) + byteCount(in: .file, category: category) }
 
   /// The slab, of the rank's own buffers. First fit by decreasing size: each buffer takes the lowest place that no buffer alive at the same time holds.
   public func layout() -> Layout {

@@ -1,29 +1,42 @@
 extension ModelConfiguration {
   /// What the model is made of, for a microbatch and a policy: parameters, buffers, layers.
-  package func declare(capacity: Microbatch.Capacity, policy: PassPolicy) -> (declaration: ModelDeclaration, model: Model) {
+  ///
+  /// - Parameter stored: what may stay in files.
+  package func declare(
+    capacity: Microbatch.Capacity, policy: PassPolicy, stored: StoredTensors = StoredTensors()
+  ) -> (declaration: ModelDeclaration, model: Model) {
     // The first time for what is trained: how far the backward pass goes decides what is kept.
     let trained = declare(capacity: capacity, policy: policy, lowestTrainedStage: 0).declaration.parameters.filter(\.isTrained)
-    return declare(capacity: capacity, policy: policy, lowestTrainedStage: trained.map(\.stage).min())
+    return declare(capacity: capacity, policy: policy, stored: stored, lowestTrainedStage: trained.map(\.stage).min())
   }
 
   private func declare(
-    capacity: Microbatch.Capacity, policy: PassPolicy, lowestTrainedStage: Int?
+    capacity: Microbatch.Capacity, policy: PassPolicy, stored: StoredTensors = StoredTensors(), lowestTrainedStage: Int?
   ) -> (declaration: ModelDeclaration, model: Model) {
     var declaration = ModelDeclaration(
-      blocks: layers, capacity: capacity, policy: policy, adapters: adapters, lowestTrainedStage: lowestTrainedStage)
+      blocks: layers, capacity: capacity, policy: policy, adapters: adapters, stored: stored, lowestTrainedStage: lowestTrainedStage)
     let model = family.declare(self, in: &declaration)
     return (declaration, model)
   }
 
   /// A declaration to know parameters and shapes by.
-  private func declaration(_ trainable: TrainableParameters) -> ModelDeclaration {
+  private func declaration(
+    _ trainable: TrainableParameters, stored: StoredTensors = StoredTensors(), trains: Bool = true
+  ) -> ModelDeclaration {
     var policy = PassPolicy.parametersAlone
     policy.trainable = trainable
-    return declare(capacity: Microbatch.Capacity(units: 1, rows: 1, positions: 1), policy: policy, lowestTrainedStage: nil).declaration
+    policy.retention = trains ? .backward : .inference
+    return declare(capacity: Microbatch.Capacity(units: 1, rows: 1, positions: 1), policy: policy, stored: stored, lowestTrainedStage: nil).declaration
   }
 
   /// The model's tensors, trained and frozen.
-  package func parameterTable(trainable: TrainableParameters = .all) -> ParameterTable { declaration(trainable).table }
+  ///
+  /// - Parameters:
+  ///   - stored: what may stay in files.
+  ///   - trains: false: passes alone, in which that may stay there, too, which would be trained.
+  package func parameterTable(
+    trainable: TrainableParameters = .all, stored: StoredTensors = StoredTensors(), trains: Bool = true
+  ) -> ParameterTable { declaration(trainable, stored: stored, trains: trains).table }
 
   /// Every parameter tensor with Hugging Face's names and shapes, in canonical order.
   public var parameterLayout: ParameterLayout { declaration(.all).table.whole }
@@ -61,9 +74,12 @@ extension ModelConfiguration {
   }
 
   /// Flops of the model's own matrix products for one record, forward and backward, whatever the mode adds: 6 a target and
-  /// element of a matrix, and the visible half of attention's two products forward and four backward.
-  package func trainingFlops(targets: Int) -> Double {
+  /// element of a trained matrix and 4 of a frozen one, and the visible half of attention's two products forward and four backward.
+  package func trainingFlops(targets: Int, trainable: TrainableParameters = .all) -> Double {
+    var policy = PassPolicy.parametersAlone
+    (policy.retention, policy.trainable) = (.backward, trainable)
+    let declaration = declare(capacity: Microbatch.Capacity(units: 1, rows: 1, positions: 1), policy: policy).declaration
     let attention = Double(layers * heads * headWidth) * Double(targets) * 6
-    return Double(targets) * (6 * Double(declaration(.all).matrixElements) + attention)
+    return Double(targets) * (Double(declaration.flopsPerRow) + attention)
   }
 }

@@ -40,25 +40,35 @@ package enum ModelFile {
     try readParameters(directory: directory, layout: layout) { UnsafeMutableBufferPointer(rebasing: slab[$0.range]) }
   }
 
-  /// The same into memory that is given tensor by tensor.
+  /// The same into memory that is given tensor by tensor; of nil a tensor isn't read.
   ///
   /// - Parameter allowsNewHead: whether a classifier that isn't there, or is for another number of labels, is left as it is in memory.
   package static func readParameters(
     directory: String, layout: ParameterLayout, allowsNewHead: Bool = false,
-    into values: (ParameterLayout.Entry) -> UnsafeMutableBufferPointer<Float>
+    into values: (ParameterLayout.Entry) -> UnsafeMutableBufferPointer<Float>?
   ) throws {
     let checked = try checkedTensors(directory: directory, layout: layout, allowsNewHead: allowsNewHead)
     let embedding = TensorNames(of: layout).tokenTable
     for entry in layout {
-      guard let (file, tensor) = checked.stored[entry.name] else { continue }
-      let values = values(entry)
+      guard let (file, tensor) = checked.stored[entry.name], let values = values(entry) else { continue }
       try file.read(tensor, into: values)
       guard values.allFinite else { throw ModelFileError.notFinite(path: file.path, tensor: tensor.name) }
     }
-    if let tiedHead = checked.tiedHead {
-      try checkTied(
-        tiedHead, equals: UnsafeBufferPointer(values(layout[embedding])), shape: layout[embedding].shape)
-    }
+    if let tiedHead = checked.tiedHead, let table = checked.stored[embedding] { try checkTied(tiedHead, equals: table) }
+  }
+
+  /// Matrices of a directory that may stay in its files: those of 16-bit floats. Nothing where the weights aren't there.
+  ///
+  /// - Parameter allowsNewHead: as ``readParameters(directory:layout:into:)`` takes it.
+  package static func mappableTensors(
+    directory: String, configuration: ModelConfiguration, allowsNewHead: Bool
+  ) throws -> StoredTensors {
+    guard isThere(directory: directory) else { return StoredTensors() }
+    return StoredTensors(try checkedTensors(directory: directory, layout: configuration.base.parameterLayout, allowsNewHead: allowsNewHead).stored)
+  }
+
+  private static func isThere(directory: String) -> Bool {
+    [weightsName, indexName].contains { FileManager.default.fileExists(atPath: "\(directory)/\($0)") }
   }
 
   /// Compares the headers of a directory's weights with what `config.json` says, before anything is planned or allocated for it.
@@ -71,8 +81,7 @@ package enum ModelFile {
   package static func checkShapes(
     directory: String, configuration: ModelConfiguration, allowsNewHead: Bool = false, adapter: String? = nil
   ) throws -> [String] {
-    let isThere = [weightsName, indexName].contains { FileManager.default.fileExists(atPath: "\(directory)/\($0)") }
-    guard isThere else { return [] }
+    guard isThere(directory: directory) else { return [] }
     let allowsNewHead = allowsNewHead || adapter != nil
     let checked = try checkedTensors(directory: directory, layout: configuration.base.parameterLayout, allowsNewHead: allowsNewHead)
     var notes: [String] = []
@@ -145,7 +154,7 @@ package enum ModelFile {
   ) throws {
     let layout = configuration.parameterLayout
     precondition(parameters.count == layout.totalCount, "\(parameters.count) floats for a model of \(layout.totalCount)")
-    try write(directory: directory, configuration: configuration, layout: layout) { UnsafeBufferPointer(rebasing: parameters[$0.range]) }
+    try write(directory: directory, configuration: configuration, layout: layout) { .floats(UnsafeBufferPointer(rebasing: parameters[$0.range])) }
   }
 
   /// The same from memory that is given tensor by tensor.
@@ -153,7 +162,7 @@ package enum ModelFile {
   /// - Parameter layout: of all tensors.
   package static func write(
     directory: String, configuration: ModelConfiguration, layout: ParameterLayout,
-    values: (ParameterLayout.Entry) -> UnsafeBufferPointer<Float>
+    values: (ParameterLayout.Entry) -> Safetensors.Values
   ) throws {
     try AtomicFile.makeDirectory(directory)
     let tensors = layout.map { Safetensors.Source(name: $0.name, shape: $0.shape, values: values($0)) }
@@ -259,13 +268,15 @@ package enum ModelFile {
     }
   }
 
-  private static func checkTied(_ head: Stored, equals embedding: UnsafeBufferPointer<Float>, shape: [Int]) throws {
+  private static func checkTied(_ head: Stored, equals table: Stored) throws {
     let (file, tensor) = head
-    guard tensor.shape == shape else {
-      throw ModelFileError.misshapen(path: file.path, tensor: tensor.name, found: tensor.shape, expected: shape)
+    guard tensor.shape == table.tensor.shape else {
+      throw ModelFileError.misshapen(path: file.path, tensor: tensor.name, found: tensor.shape, expected: table.tensor.shape)
     }
     try file.forEachPiece(of: tensor) { piece, offset in
-      guard piece.elementsEqual(embedding[offset..<(offset + piece.count)]) else {
+      let own = AlignedBuffer<Float>(count: piece.count)
+      try table.file.read(table.tensor, offset..<offset + piece.count, into: own.elements)
+      guard piece.elementsEqual(own.elements) else {
         throw ModelFileError.tiedHeadDiffers(path: file.path, tensor: tensor.name)
       }
     }

@@ -35,12 +35,13 @@ extension ModelReplica {
     exchange: ModelStateExchange? = nil
   ) throws {
     try communicator.agree("model") {
+      try checkMappedValues(part: communicator.rank, of: communicator.size)
       guard communicator.rank == 0 else { return }
       let source = GaussianSource(key.subKey(for: .initialisation))
       plan.table.initialise(trained: parameters, frozen: frozen, from: source) { entry in
         directory == nil || allowsNewHead && entry.role == .classifier || adapter == nil && entry.isOfAdapter
       }
-      if let directory { try readParameters(from: directory, adapter: adapter, allowsNewHead: allowsNewHead) }
+      if let directory { try fillParameters(from: directory, adapter: adapter, allowsNewHead: allowsNewHead) }
     }
     if let exchange { try exchange.broadcast(parameters) } else { try communicator.broadcast(parameters) }
     if !frozen.isEmpty { try communicator.broadcast(frozen) }
@@ -50,10 +51,31 @@ extension ModelReplica {
   ///
   /// - Parameter allowsNewHead: whether a classifier that isn't there stays as it is in memory.
   package func readParameters(from directory: String, adapter: String? = nil, allowsNewHead: Bool = false) throws {
+    try checkMappedValues()
+    try fillParameters(from: directory, adapter: adapter, allowsNewHead: allowsNewHead)
+  }
+
+  private func fillParameters(from directory: String, adapter: String?, allowsNewHead: Bool) throws {
     try ModelFile.readParameters(
       directory: directory, layout: plan.configuration.base.parameterLayout, allowsNewHead: allowsNewHead || adapter != nil
-    ) { values(of: plan.table.entry(ofModel: $0.name)) }
+    ) { entry in
+      let entry = plan.table.entry(ofModel: entry.name)
+      return plan.table.isMapped(entry) ? nil : values(of: entry)
+    }
     if let adapter { try readAdapter(from: adapter) }
+  }
+
+  /// What is mapped is refused by what what is read is refused by.
+  ///
+  /// - Parameter part: which of every so many tensors, where ranks share the work.
+  private func checkMappedValues(part: Int = 0, of parts: Int = 1) throws {
+    if let (path, tensor) = mapped?.firstNotFinite(part: part, of: parts) { throw ModelFileError.notFinite(path: path, tensor: tensor) }
+  }
+
+  /// Refuses, on all ranks together, what was computed where a mapped file has changed meanwhile. Collective.
+  package func checkFiles(_ communicator: Communicator) throws {
+    guard let mapped else { return }
+    try communicator.agree("model files") { try mapped.checkUnchanged() }
   }
 
   /// An adapter's tensors, trained and frozen.
@@ -61,7 +83,13 @@ extension ModelReplica {
     try AdapterFile.readParameters(directory: directory, layout: plan.table.whole) { values(of: $0) }
   }
 
-  /// A tensor of the whole model.
+  /// A tensor of the whole model, whatever has it.
+  package func storedValues(of entry: ParameterLayout.Entry) -> Safetensors.Values {
+    guard let index = plan.table.mapped.entry(named: entry.name)?.index, let mapped else { return .floats(UnsafeBufferPointer(values(of: entry))) }
+    return .narrow(mapped.matrices[index])
+  }
+
+  /// A tensor of the whole model that isn't mapped.
   package func values(of entry: ParameterLayout.Entry) -> Vector { plan.table.values(of: entry, trained: parameters, frozen: frozen) }
 
   /// A number that differs, all but surely, where one bit of the parameters differs (FNV-1a over 32-bit words, in pieces of 2^16, then

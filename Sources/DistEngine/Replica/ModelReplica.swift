@@ -10,6 +10,8 @@ package final class ModelReplica {
   package let parameters: Vector
   /// The frozen ones, in theirs.
   package let frozen: Vector
+  /// Those that stay in their files; nil where none does.
+  package let mapped: MappedTensors?
   let memory: PassMemory
   var model: Model { plan.model }
   /// nil where every unit fits a microbatch.
@@ -18,7 +20,7 @@ package final class ModelReplica {
   package let accumulator: (any GradientAccumulator)?
   var microbatch: Microbatch
 
-  /// Allocates what the plan says. The parameters are 0.
+  /// Allocates what the plan says, and maps the files of what stays in them. The other parameters are 0.
   ///
   /// - Parameters:
   ///   - norms: the faster way to each norm, where bits may hang on what was faster: ways differ in rounding.
@@ -34,8 +36,9 @@ package final class ModelReplica {
     self.arena = arena
     parameters = windows?.parameters ?? arena.elements(plan.parameters)
     frozen = arena.elements(plan.frozen)
+    mapped = plan.table.mapped.isEmpty ? nil : try plan.stored.map(plan.table.mapped.map(\.name))
     memory = PassMemory(
-      plan.table, plan.declaration, parameters: parameters, frozen: frozen, buffers: plan.passBuffers, in: arena)
+      plan.table, plan.declaration, parameters: parameters, frozen: frozen, mapped: mapped?.matrices ?? [], buffers: plan.passBuffers, in: arena)
     microbatch = Microbatch(plan.capacity, plan.microbatch, in: arena)
     accumulator = Self.accumulator(plan, norms: norms, windows: windows, in: arena)
     largeUnit = Self.largeUnit(plan, norms: norms, accumulator: accumulator, windows: windows, in: arena)

@@ -50,7 +50,7 @@ package struct NodeLimit: Sendable, Equatable {
   }
 
   /// Bytes that ranks with this plan take on the node: what is theirs alone, and once what they share.
-  package func needed(by plan: ReplicaPlan) -> Int { ranks * plan.byteCount + plan.memory.byteCount(in: .node) }
+  package func needed(by plan: ReplicaPlan) -> Int { ranks * plan.byteCount + plan.memory.sharedByteCount() }
 
   /// Why a plan is too much for this node; nil where it isn't.
   package func refusal(of plan: ReplicaPlan) -> String? {

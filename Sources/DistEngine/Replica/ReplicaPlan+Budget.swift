@@ -9,11 +9,12 @@ extension ReplicaPlan {
   ///   - largestUnit: targets of the largest unit that may be drawn.
   ///   - threads: of the largest team that uses the replica.
   ///   - shards: what of the model's state this rank holds; nil: all of it.
+  ///   - stored: matrices that may stay in the model's files.
   ///   - limits: of the nodes of the job; a plan that one of them has no memory for is no plan.
   /// - Throws: ``TrainingError/overBudget(needed:budget:)``, ``TrainingError/notEnoughMemory(_:)``
   package init(
     fastestFor configuration: TrainingConfiguration, model: ModelConfiguration, capacity: Microbatch.Capacity,
-    largestUnit: Int = 0, optimizer: OptimizerConfiguration?, threads: Int = 1, shards: ShardPlan? = nil, limits: [NodeLimit] = []
+    largestUnit: Int = 0, optimizer: OptimizerConfiguration?, stored: StoredTensors = StoredTensors(), threads: Int = 1, shards: ShardPlan? = nil, limits: [NodeLimit] = []
   ) throws {
     let layout = model.parameterTable(trainable: configuration.trainable).trained
     let own = shards ?? ShardPlan(layout)
@@ -22,7 +23,7 @@ extension ReplicaPlan {
     let plan = { (mode: TrainingMode, capacity: Microbatch.Capacity, choices: Choices, shards: ShardPlan) in
       ReplicaPlan(
         model: model, mode: mode, clipping: configuration.clipping, maxGradNorm: configuration.maxGradNorm,
-        capacity: capacity, recompute: performance.recompute, optimizer: optimizer, trainable: configuration.trainable,
+        capacity: capacity, recompute: performance.recompute, optimizer: optimizer, trainable: configuration.trainable, stored: stored,
         hasLargeUnits: largestUnit > capacity.rows, threads: threads, choices: choices, shards: shards)
     }
     let budget: Int?
@@ -61,7 +62,7 @@ extension ReplicaPlan {
   package var ofFirstRank: ReplicaPlan {
     ReplicaPlan(
       model: configuration, mode: mode, clipping: clipping, maxGradNorm: maxGradNorm, capacity: capacity, recompute: recompute,
-      optimizer: optimizer, trainable: trainable, hasLargeUnits: hasLargeUnits, computesGradients: computesGradients, threads: threads, choices: choices, shards: shards.ofFirstRank(layout))
+      optimizer: optimizer, trainable: trainable, stored: stored, hasLargeUnits: hasLargeUnits, computesGradients: computesGradients, threads: threads, choices: choices, shards: shards.ofFirstRank(layout))
   }
 
   private func fits(_ limits: [NodeLimit]) -> Bool { limits.allSatisfy { $0.refusal(of: self) == nil } }

@@ -13,6 +13,8 @@ package struct ReplicaPlan {
   package let recompute: Recomputation
   package let optimizer: OptimizerConfiguration?
   package let trainable: TrainableParameters
+  /// What may stay in the model's files: of this what isn't trained does (``ParameterTable/mapped``).
+  package let stored: StoredTensors
   /// Threads of the largest team that uses the replica: each has scratch of its own.
   package let threads: Int
   package let choices: Choices
@@ -61,13 +63,14 @@ package struct ReplicaPlan {
   /// - Parameters:
   ///   - maxGradNorm: C, for the private modes.
   ///   - optimizer: nil where no update is made (`inspect`).
+  ///   - stored: matrices that may stay in the model's files.
   ///   - computesGradients: false for a forward pass alone (`evaluate`, `generate`).
   ///   - cachesKeys: in forward passes alone, whether a sequence may come a piece at a time (`generate`).
   ///   - shards: what of the model's state this rank holds; nil: all of it.
   package init(
     model: ModelConfiguration, mode: TrainingMode, clipping: Clipping = .flat, maxGradNorm: Double = 1,
     capacity: Microbatch.Capacity, recompute: Recomputation = .none, optimizer: OptimizerConfiguration?,
-    trainable: TrainableParameters = .all, hasLargeUnits: Bool = false, computesGradients: Bool = true,
+    trainable: TrainableParameters = .all, stored: StoredTensors = StoredTensors(), hasLargeUnits: Bool = false, computesGradients: Bool = true,
     cachesKeys: Bool = false, threads: Int = 1, choices: Choices = Choices(),
     shards: ShardPlan? = nil
   ) {
@@ -76,6 +79,7 @@ package struct ReplicaPlan {
     self.choices = choices
     self.configuration = model
     self.trainable = trainable
+    self.stored = stored
     self.mode = mode
     self.clipping = clipping
     self.maxGradNorm = maxGradNorm
@@ -83,7 +87,7 @@ package struct ReplicaPlan {
     self.recompute = recompute
     self.optimizer = optimizer
     self.computesGradients = computesGradients
-    let table = model.parameterTable(trainable: trainable)
+    let table = model.parameterTable(trainable: trainable, stored: stored, trains: computesGradients)
     self.table = table
     let layout = table.trained
     let count = layout.totalCount
@@ -93,6 +97,10 @@ package struct ReplicaPlan {
     var plan = MemoryPlan()
     parameters = plan.add("parameters", .parameters, count: count, placement: isShared ? .node : .rank)
     frozen = plan.add("frozen parameters", .parameters, count: table.frozen.totalCount)
+    if !table.mapped.isEmpty {
+      _ = plan.add(
+        "mapped parameters", .mappedParameters, count: table.mapped.totalCount * NarrowFloat.byteCount, of: UInt8.self, placement: .file)
+    }
     // In the window of exchange, where the whole gradient is.
     let summed = !isShared ? count : shards.exchangesByLayer ? shards.updatedCount : 0
     gradientSum = plan.add("gradient sum", .gradients, count: computesGradients ? summed : 0)
@@ -113,7 +121,7 @@ package struct ReplicaPlan {
       retention: !computesGradients ? .inference : isFlatGhost && !keeps ? .weightedSum : .backward,
       logits: logits, takesGhostNorms: isGhost, outerLayersWait: isFlatGhost, recompute: recompute, trainable: trainable, threads: threads,
       cachesKeys: cachesKeys)
-    let (declaration, passes) = model.declare(capacity: capacity, policy: policy)
+    let (declaration, passes) = model.declare(capacity: capacity, policy: policy, stored: stored)
     self.declaration = declaration
     self.model = passes
     passBuffers = declaration.add(to: &plan)

@@ -7,6 +7,8 @@ package struct ModelSource: Sendable {
   package let directory: String?
   /// Of the adapter that stands beside it; nil: none, or a new one.
   package var adapter: String?
+  /// Of its matrices those that may stay in its files.
+  package let stored: StoredTensors
   package let tokenizer: any Tokenizer
   /// What its user should know.
   package let notes: [String]
@@ -27,7 +29,7 @@ package struct ModelSource: Sendable {
       let (model, _) = try task.model(preset.configuration, name: name)
       try check(tokenizer, fits: model)
       return ModelSource(
-        configuration: try adapter?.model(model) ?? model, directory: nil, tokenizer: try tokenizer.typed(for: model),
+        configuration: try adapter?.model(model) ?? model, directory: nil, stored: StoredTensors(), tokenizer: try tokenizer.typed(for: model),
         notes: ModelPreset.isAlsoDirectory(name) ? [note] : [], trainingNotes: [])
     }
     guard FileManager.default.fileExists(atPath: name) else { throw ModelConfigurationError.unknownPreset(name: name) }
@@ -42,7 +44,9 @@ package struct ModelSource: Sendable {
     let ignored = description.ignoredSettings
     let note = "\(name)/config.json asks for dropout (\(ignored.joined(separator: ", "))), which is not applied; a model written here says 0"
     return ModelSource(
-      configuration: model, directory: name, adapter: adapter?.directory, tokenizer: try tokenizer.typed(for: model),
+      configuration: model, directory: name, adapter: adapter?.directory,
+      stored: try ModelFile.mappableTensors(directory: name, configuration: model, allowsNewHead: task.allowsNewHead || adapter?.directory != nil),
+      tokenizer: try tokenizer.typed(for: model),
       notes: tokenizerNotes + taskNotes + headNotes + beginNotes(tokenizer, model) + (adapter?.notes ?? []),
       trainingNotes: ignored.isEmpty ? [] : [note])
   }

@@ -45,7 +45,7 @@ extension TrainingSetup {
         typicalPositions: training.meanUnitTargets(ofRecords: most), largestUnit: largestUnit, parameterCount: sources.model.parameterCount)
       return try ReplicaPlan(
         fastestFor: configuration, model: sources.model, capacity: capacity, largestUnit: largestUnit, optimizer: configuration.optimizer,
-        threads: threads, shards: configuration.performance.shards(
+        stored: sources.stored, threads: threads, shards: configuration.performance.shards(
           sources.model.parameterTable(trainable: configuration.trainable).trained, topology: topology),
         limits: limits)
     }

@@ -75,17 +75,25 @@ package struct TrainingSetup {
     try communicator.requireEqual(configuration, model.configuration)
     let hashesRecords = environment.topology.nodeIndex == 0
     let sources = try Sources(configuration, model, hashesRecords: hashesRecords, environment: environment, progress: progress)
-    let digest = try communicator.requireEqual(training: sources.training, evaluation: sources.evaluation, node: environment.node)
-    // One rank reads: statement, fingerprint and weights must be of one moment.
+    let recordsDigest = try communicator.requireEqual(training: sources.training, evaluation: sources.evaluation, node: environment.node)
+    let weights = try SharedWeights(
+      sources.stored, directory: sources.modelDirectory, mapsAny: sources.mapsAny(configuration.trainable), environment: environment)
+    // One rank reads: statement, fingerprint and weights must be of one moment. Where ranks map the weights, one of each node reads those.
+    var digest: String?
     let found = try communicator.agree("start model") {
-      isFirst
+      let found =
+        isFirst
         ? try Provenance(configuration, sources.modelDirectory, sources.records, hashesWeights: true, runID: resumption?.manifest.runID) : nil
+      digest = try isFirst ? found?.start?.weightsDigest : weights?.digest()
+      return found
     }
+    try weights?.requireEqual(digest)
     let told = try communicator.broadcast(found)
     let provenance = found ?? told
     let length = try communicator.agree("length of the run") { try Length(configuration, units: sources.training.unitCount) }
     let options = ResultOptions(
-      configuration, model: sources.model, tokenizer: sources.tokenizer, recordsDigest: digest, provenance: provenance, datasetSize: length.datasetSize, steps: length.steps)
+      configuration, model: sources.model, tokenizer: sources.tokenizer, recordsDigest: recordsDigest, provenance: provenance, datasetSize: length.datasetSize,
+      steps: length.steps)
     try communicator.agree("options of the run that goes on") {
       if isFirst, let resumption { try options.requireEqual(resumption.manifest.options) }
     }
@@ -176,6 +184,7 @@ package struct TrainingSetup {
   struct Sources {
     let model: ModelConfiguration
     let modelDirectory: String?
+    let stored: StoredTensors
     let tokenizer: any Tokenizer
     let training: TokenizedDataset
     let evaluation: TokenizedDataset?
@@ -183,13 +192,16 @@ package struct TrainingSetup {
     /// Of the training records, whole and as they were read; nil where nobody asks.
     let records: RecordHashes?
 
+    /// Whether anything stays in the model's files.
+    func mapsAny(_ trainable: TrainableParameters) -> Bool { !model.parameterTable(trainable: trainable, stored: stored).mapped.isEmpty }
+
     /// - Parameter environment: nil: this process alone.
     init(
       _ configuration: TrainingConfiguration, _ model: ModelToTrain, hashesRecords: Bool, environment: MPIEnvironment?,
       progress: (String) -> Void = { _ in }
     ) throws {
       self.model = model.configuration
-      (tokenizer, modelDirectory) = (model.source.tokenizer, model.source.directory)
+      (tokenizer, modelDirectory, stored) = (model.source.tokenizer, model.source.directory, model.source.stored)
       let isAsked = hashesRecords && (configuration.output != nil || modelDirectory != nil)
       let loaded = try LoadedRecords(
         configuration, model: model.configuration, tokenizer: tokenizer, hashesRecords: isAsked, environment: environment, progress: progress)

@@ -287,6 +287,7 @@ public final class Trainer {
       communicator.rank == 0 ? try PrivacyStatement(setup, steps: stepsCharged) : nil
     }
     try communicator.agree("model file") {
+      try replica.mapped?.checkUnchanged()
       guard frozenChecksum == replica.frozenChecksum() else { throw TrainingError.frozenChanged }
       if let statement { try directory?.finish(replica, setup: setup, statement: statement) }
     }

@@ -26,11 +26,13 @@ struct TrainingStep: ~Copyable {
   /// - Parameter requests: on return, what any rank is asked for.
   mutating func run(_ step: Int, requests: inout StepRequests) throws -> StepReport {
     var clock = StepClock(communicator.activity)
+    try checkFiles()
     try charge(step)
     clock.mark(.charge)
     let units = sample(step)
     clock.mark(.sample)
     var totals = try accumulate(units, step: step)
+    try checkFiles()
     clock.mark(.gradients)
     addNoise(step)
     clock.mark(.noise)
@@ -41,6 +43,10 @@ struct TrainingStep: ~Copyable {
     return StepReport(
       step: step, totals: totals, learningRate: schedule.rate(step: step), timings: clock.timings)
   }
+
+  /// Frozen tensors that changed while a step was computed could make a sum other than the one whose norms were taken: before anything is made of
+  /// the sum the step ends the run, and before that nothing is charged for a step that can't be taken.
+  private func checkFiles() throws { try replica.mapped?.checkUnchanged() }
 
   private mutating func charge(_ step: Int) throws {
     try ledger?.charge(step: step)
