@@ -123,6 +123,14 @@ extension LaunchedProgramTests {
       #expect(try TensorFile("\(run.path)/adapter/adapter_model.safetensors").names.contains("base_model.model.bert.pooler.dense.bias"))
     }
 
+    /// What is read back has a loss at every length that can be trained at.
+    @Test func aClassifierOfOneTokenIsReleased() throws {
+      let folder = "\(Self.folder)/bert-tiny-lora"
+      let run = try TrainingRun(
+        Self.train.replacing("--seq-len 32", with: "--seq-len 1"), more: ["--label-field", "label"], model: "\(folder)/model", data: "\(folder)/records.jsonl")
+      #expect(FileManager.default.fileExists(atPath: "\(run.path)/adapter/adapter_model.safetensors"))
+    }
+
     /// Some blocks alone: whoever reads the adapter adapts those, and no others.
     @Test func layersOfOneBlockAreWrittenByTheirWholeNames() throws {
       for target in ["transformer.h.1.attn.c_attn", "h.1.attn.c_attn"] {

@@ -105,6 +105,35 @@ extension LaunchedProgramTests {
       #expect(unsaid.contains { $0.hasPrefix("the adapter that training started with's own") && $0.contains("no privacy.json") }, "\(unsaid)")
     }
 
+    /// That the model is public says nothing of an adapter that was trained on these very records.
+    @Test func aPublicModelIsNotAPublicAdapter() throws {
+      let first = try TrainingRun("\(Self.lora) --base-is-public", model: Fixture.model)
+      let further = { (adapter: String) in
+        try TrainingRun("\(Self.noise) --base-is-public", more: ["--adapter", adapter], model: Fixture.model)
+      }
+      // The same steps on the same records, once and twice; also where nothing but the adapter was passed on.
+      for adapter in ["\(first.path)/adapter", try released("\(first.path)/adapter", "passed-on")] {
+        let second = try further(adapter)
+        let (one, two) = (try statement(first.path), try statement(second.path))
+        #expect(two["private"] as? Bool == true && (two["spent"] as? [Any])?.count == 1, "\(two)")
+        #expect(try #require(two["epsilon"] as? Double) > 1.2 * #require(one["epsilon"] as? Double))
+        #expect((two["warnings"] as? [String])?.contains { $0.contains("epsilon includes what that spent") } == true)
+        let history = try #require(two["history"] as? [[String: Any]])
+        #expect(history.count == 1 && history[0]["assumed_public"] as? Bool != true, "\(history)")
+      }
+      let exposed = try TrainingRun("--mode standard --batch-size 6 --steps 2 --seq-len 16 --trainable lora --lora-rank 2 --base-is-public", model: Fixture.model)
+      #expect(try !further("\(exposed.path)/adapter").privacy().private)
+      // What such an adapter has spent must be said.
+      let silent = try released("\(first.path)/adapter", "silent")
+      try edit(silent) { $0["steps"] = nil }
+      let refused = try Program.run(
+        ["train", "--model", Fixture.model, "--adapter", silent, "--data", Fixture.records, "--base-is-public", "--output", "\(directory.path)/none"]
+          + Self.noise.split(separator: " ").map(String.init))
+      #expect(refused.status == ExitStatus.refused && refused.errorLines.first?.contains("--spent") == true, "\(refused.standardError)")
+      try FileManager.default.removeItem(atPath: "\(silent)/privacy.json")
+      #expect(try further(silent).privacy().warnings.contains { $0.hasPrefix("the adapter that training started with's own") })
+    }
+
     /// What isn't private doesn't become so by being added up.
     @Test func aMergedModelIsNoMorePrivateThanItsParts() throws {
       let exposed = try TrainingRun("--mode standard --batch-size 6 --seq-len 16", model: Fixture.model)
@@ -117,6 +146,10 @@ extension LaunchedProgramTests {
       #expect((said["warnings"] as? [String])?.contains { $0.contains("NOT private") } == true)
       let history = try #require(said["history"] as? [[String: Any]])
       #expect(history.count == 1 && history[0]["private"] as? Bool == false && history[0]["assumed_public"] as? Bool != true, "\(history)")
+      // Nor where the model comes without the statement that it had when the adapter was trained.
+      let bare = try released(base, "bare")
+      try FileManager.default.removeItem(atPath: "\(bare)/privacy.json")
+      #expect(try statement(merge(bare, "\(run.path)/adapter").path)["private"] as? Bool == false)
       #expect(try !TrainingRun(Self.noise, model: merged.path).privacy().private)
 
       // Of two private parts what both spent is known.

@@ -44,12 +44,19 @@ extension ModelReplica {
     }
   }
 
+  /// The first weight with an adapter that holds a value which isn't finite.
+  package var firstMergedNotFinite: String? {
+    plan.configuration.factors.map(\.weight).first { !values(of: plan.table.whole[$0]).allSatisfy(\.isFinite) }
+  }
+
   /// Ids of a text that everybody knows.
   private func publicIDs(_ tokenizer: any Tokenizer) -> [Int32] {
     var ids = tokenizer.beginOfText.map { [$0] } ?? []
     let text = Array("We hold these truths to be self-evident, that all men are created equal.".utf8)
     tokenizer.encode(text[...], limit: .max, into: &ids)
     ids = Array(ids.prefix(min(plan.capacity.positions, plan.capacity.rows)))
+    if plan.configuration.labels != nil { return ids.isEmpty ? [0] : ids }
+    // A language model's last id is a target alone.
     return ids.count > 1 ? ids : [0, 0]
   }
 

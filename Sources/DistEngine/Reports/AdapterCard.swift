@@ -16,7 +16,7 @@ struct AdapterCard {
     if let accountant = statement.accountant { facts.append(("accountant", accountant)) }
     text = """
       ---
-      base_model: \(JSONValue.string(base))
+      base_model: \(Self.quoted(base))
       library_name: peft
       tags:
       - lora
@@ -24,7 +24,7 @@ struct AdapterCard {
 
       # Adapter of low rank
 
-      It stands beside \(JSONValue.string(base)), a model of type \(model.modelType), and needs that model unchanged: `privacy.json` has the SHA-256
+      It stands beside `\(base.withoutControls.replacing("`", with: "'"))`, a model of type \(model.modelType), and needs that model unchanged: `privacy.json` has the SHA-256
       of its weights (`start_model`).
 
       ## Privacy
@@ -33,14 +33,24 @@ struct AdapterCard {
 
       | | |
       |---|---|
-      \(facts.map { "| \($0.0) | \($0.1.replacing("|", with: "\\|")) |" }.joined(separator: "\n"))
+      \(facts.map { "| \($0.0) | \($0.1.withoutControls.replacing("|", with: "\\|")) |" }.joined(separator: "\n"))
 
       What that doesn't cover, and what is to be known of it:
 
-      \(statement.warnings.map { "- \($0)" }.joined(separator: "\n"))
+      \(statement.warnings.map { "- \($0.withoutControls)" }.joined(separator: "\n"))
 
       `privacy.json` says the same for programs.
 
       """
+  }
+
+  /// As YAML reads it, which takes JSON's strings.
+  private static func quoted(_ text: String) -> String {
+    var quoted = "\""
+    for character in text.withoutControls {
+      if character == "\"" || character == "\\" { quoted.append("\\") }
+      quoted.append(character)
+    }
+    return quoted + "\""
   }
 }

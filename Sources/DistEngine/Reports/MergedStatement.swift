@@ -35,7 +35,8 @@ struct MergedStatement {
     warnings.append(
       "an adapter was added into its model: epsilon, unit and the rest are of the adapter's training; history and start_model have the model's own")
     var isPrivate = own.stated.isPrivate
-    if let base, !base.stated.isPrivate {
+    // Where the model comes without its statement, the adapter's has kept it.
+    if (base?.stated.isPrivate ?? own.stated.startModel?.statement?.isPrivate) == false {
       isPrivate = false
       warnings.append("the model that the adapter was added into isn't private: what was made of both is NOT private")
     }

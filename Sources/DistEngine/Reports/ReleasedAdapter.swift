@@ -40,7 +40,11 @@ struct ReleasedAdapter {
     let before = "\(path).before.partial-\(getpid())"
     let hasBefore = rename(path, before) == 0
     guard hasBefore || errno == ENOENT else { throw FileError(path: path, action: "written") }
-    guard rename(aside, path) == 0 else { throw FileError(path: path, action: "written") }
+    guard rename(aside, path) == 0 else {
+      let failure = FileError(path: path, action: "written")
+      if hasBefore { _ = rename(before, path) }
+      throw failure
+    }
     try AtomicFile.flushDirectory(AtomicFile.directory(of: path))
     if hasBefore { try FileManager.default.removeItem(atPath: before) }
   }

@@ -24,7 +24,7 @@ struct StartModel: Codable, Sendable {
   private(set) var recordSets: [String: RecordHashes] = [:]
   /// Runs of which it is known whether their data and this run's have a record in common.
   private let sharesRecord: [String: Bool]
-  /// Whether it is taken for granted that none of them has seen the records: `--base-is-public`.
+  /// Whether it is taken for granted that the model, and all before it, has seen none of the records: `--base-is-public`. An adapter is not the model.
   let isPublic: Bool
   /// Whether its own statement takes that for granted of the model before it.
   let restsOnPublicModel: Bool
@@ -49,7 +49,7 @@ struct StartModel: Codable, Sendable {
       self = model
       return
     }
-    let own = try StartModel(statedIn: adapter, digest: nil, configuration: configuration, records: records)
+    let own = try StartModel(statedIn: adapter, digest: nil, configuration: configuration, records: records, isAdapter: true)
     if let digest, let trainedOn = own.baseDigest {
       try AdapterBase.require(trainedOn, adapter: adapter, model: directory, digest: digest)
     }
@@ -62,21 +62,23 @@ struct StartModel: Codable, Sendable {
     self.adapterDigest = adapterDigest
     statement = model.statement
     (hasAdapter, adapterStatement) = (true, adapter.statement)
-    trainings = EarlierTraining.united(model.trainings, adapter.trainings)
+    trainings = EarlierTraining.united(model.history, adapter.trainings)
     fingerprints = model.fingerprints.merging(adapter.fingerprints) { $1 }
     recordSets = model.recordSets.merging(adapter.recordSets) { $1 }
     sharesRecord = model.sharesRecord.merging(adapter.sharesRecord) { $0 || $1 }
     isPublic = model.isPublic
     restsOnPublicModel = model.restsOnPublicModel || adapter.restsOnPublicModel
     isIncomplete = model.isIncomplete || adapter.isIncomplete
-    baseDigest = nil
+    baseDigest = adapter.baseDigest
   }
 
   /// - Parameter digest: of the weights; nil: not asked for.
-  private init(statedIn directory: String, digest: String?, configuration: TrainingConfiguration, records: RecordHashes?) throws {
+  private init(
+    statedIn directory: String, digest: String?, configuration: TrainingConfiguration, records: RecordHashes?, isAdapter: Bool = false
+  ) throws {
     weightsDigest = digest
     (hasAdapter, adapterStatement) = (false, nil)
-    isPublic = configuration.baseIsPublic
+    isPublic = configuration.baseIsPublic && !isAdapter
     let path = "\(directory)/privacy.json"
     guard let claims = try StatedTraining(path: path, unit: configuration.unitDescription) else {
       (statement, trainings, fingerprints, sharesRecord, restsOnPublicModel, isIncomplete) = (nil, [], [:], [:], false, false)
@@ -96,15 +98,18 @@ struct StartModel: Codable, Sendable {
     sharesRecord = shares
     let missing = claims.missing
     let isApart = claims.stated.runID.flatMap { shares[$0] } == false
-    isIncomplete = claims.stated.isPrivate && missing != nil && !isApart && !configuration.baseIsPublic
+    isIncomplete = claims.stated.isPrivate && missing != nil && !isApart && !isPublic
     if isIncomplete, let missing, configuration.mode.isPrivate, configuration.spent.isEmpty {
-      throw StartModelError.incomplete(path: path, missing: missing)
+      throw StartModelError.incomplete(path: path, missing: missing, mayBePublic: !isAdapter)
     }
     trainings = claims.trainings(isStatedElsewhere: !configuration.spent.isEmpty)
   }
 
+  /// Whether all of it is the model that is taken for public. Of a model with an adapter, the model's trainings are marked, and the adapter's count.
+  private var isWhollyPublic: Bool { isPublic && !hasAdapter }
+
   /// Trainings that a run which starts from this run's model has to know.
-  var history: [EarlierTraining] { isPublic ? trainings.map(\.assumedPublic) : trainings }
+  var history: [EarlierTraining] { isWhollyPublic ? trainings.map(\.assumedPublic) : trainings }
 
   /// Whether it is known that the training and this run have no record in common.
   private func isApart(_ training: EarlierTraining) -> Bool { training.runID.flatMap { sharesRecord[$0] } == false }
@@ -115,7 +120,7 @@ struct StartModel: Codable, Sendable {
   /// Whether what the training has seen counts as these records: also where that isn't known. What an earlier run took for granted was of its own
   /// records; it is taken over for these unless it is known to be wrong.
   private func counts(_ training: EarlierTraining) -> Bool {
-    !isPublic && (training.isAssumedPublic == true ? isShared(training) : !isApart(training))
+    !isWhollyPublic && (training.isAssumedPublic == true ? isShared(training) : !isApart(training))
   }
 
   /// Whether the parameters may have seen this run's records without privacy.
@@ -137,15 +142,20 @@ struct StartModel: Codable, Sendable {
 
   /// What is to be said of it, a line each.
   func warnings(userSpent: [DPSGDPhase]) -> [String] {
-    guard !isPublic else {
-      let contradiction = "; the data of its trainings say otherwise: records are in both, and for them the guarantee doesn't hold"
-      return [
-        "--base-is-public: it is taken for granted, not checked, that the start model has seen none of these records"
-          + (trainings.contains(where: isShared) ? contradiction : "")
-      ]
-    }
     var warnings: [String] = []
-    let parts = [("start model", statement == nil), ("adapter that training started with", hasAdapter && adapterStatement == nil)]
+    if isPublic {
+      let contradiction = "; the data of its trainings say otherwise: records are in both, and for them the guarantee doesn't hold"
+      warnings.append(
+        "--base-is-public: it is taken for granted, not checked, that the start model has seen none of these records"
+          + (isWhollyPublic && trainings.contains(where: isShared) ? contradiction : ""))
+      if isWhollyPublic { return warnings }
+    }
+    let parts = [
+      ("start model", statement == nil && !isPublic), ("adapter that training started with", hasAdapter && adapterStatement == nil),
+    ]
+    if hasAdapter, adapterStatement != nil, baseDigest == nil {
+      warnings.append("the adapter's privacy.json doesn't say beside which model it was trained: that it was this one isn't checked")
+    }
     for (part, _) in parts.filter(\.1) {
       warnings.append(
         "the \(part)'s own training isn't covered, and no privacy.json says what it was: if it used these records, epsilon is larger than stated")
@@ -180,15 +190,15 @@ struct StartModel: Codable, Sendable {
 /// Why a start model is refused.
 enum StartModelError: UserError, Equatable {
   case damaged(path: String, reason: String)
-  case incomplete(path: String, missing: String)
+  case incomplete(path: String, missing: String, mayBePublic: Bool)
 
   var description: String {
     switch self {
     case .damaged(let path, let reason):
       "\(path): is no statement of privacy: \(reason); without it what the start model has spent isn't known"
-    case .incomplete(let path, let missing):
-      "\(path): doesn't say \(missing): what the start model has spent isn't known; --spent q:sigma:steps says it, or --base-is-public that it has "
-        + "seen none of these records"
+    case .incomplete(let path, let missing, let mayBePublic):
+      "\(path): doesn't say \(missing): what the start model has spent isn't known; --spent q:sigma:steps says it"
+        + (mayBePublic ? ", or --base-is-public that it has seen none of these records" : "")
     }
   }
 }

@@ -15,7 +15,17 @@ struct StatedTraining {
     let warnings: [String]?
     let startModel: StartModel?
 
-    struct StartModel: Decodable { let sha256: String? }
+    struct StartModel: Decodable {
+      struct Statement: Decodable {
+        let isPrivate: Bool?
+
+        enum CodingKeys: String, CodingKey { case isPrivate = "private" }
+      }
+
+      let sha256: String?
+      /// As it was when the run began.
+      let statement: Statement?
+    }
 
     enum CodingKeys: String, CodingKey {
       case steps, spent, history, unit, relation, sampler, warnings
