@@ -35,8 +35,10 @@ static void end_of_file(int signal_number, siginfo_t *info, void *context) {
     if (write(STDERR_FILENO, line, strlen(line)) < 0) _exit(mappings[i].status);
     _exit(mappings[i].status);
   }
-  // Not of a file that is known here: what would have happened without this handler happens when the access is made again.
+  // Not of a file that is known here: what would have happened without this handler happens when the access is made again,
+  // or the signal is sent again where another process had sent it.
   sigaction(SIGBUS, &before, 0);
+  if (info->si_code <= 0) raise(SIGBUS);
 }
 
 int ck_guard_mapping(const void *start, size_t length, const char *line, int status, int delay) {

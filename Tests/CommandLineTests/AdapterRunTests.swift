@@ -106,6 +106,11 @@ extension LaunchedProgramTests {
       // Its `score` is no module of BERT's: what is written is what is saved.
       let further = try TrainingRun(options, more: ["--adapter", "\(folder)/adapter"], model: "\(folder)/model", data: "\(folder)/records.jsonl")
       #expect(try further.object("adapter/adapter_config.json")["modules_to_save"] as? [String] == ["classifier"])
+      // The pooler isn't trained then; of a model of 16 bits it stays in the file.
+      let narrow = "\(run.directory.path)/bf16"
+      try StoredModel.write("\(folder)/model", to: narrow, as: "BF16")
+      let beside = try TrainingRun(options, more: ["--adapter", "\(folder)/adapter"], model: narrow, data: "\(folder)/records.jsonl")
+      #expect(try beside.object("adapter/adapter_config.json")["modules_to_save"] as? [String] == ["classifier"])
     }
 
     /// The ranks compare what they train by its description, and so does a run that goes on: it is the same in every process.

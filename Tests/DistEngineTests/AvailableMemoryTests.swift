@@ -32,7 +32,7 @@ import Testing
       "/sys/fs/cgroup/system.slice/job/memory.current": "123456\n",
       "/sys/fs/cgroup/system.slice/memory.max": "\(2000 * Self.mebibyte)\n",
       "/sys/fs/cgroup/system.slice/memory.current": "\(1500 * Self.mebibyte)\n",
-      "/sys/fs/cgroup/system.slice/memory.stat": "anon 5\ninactive_anon 9\ninactive_file \(400 * Self.mebibyte)\nactive_file 3\n",
+      "/sys/fs/cgroup/system.slice/memory.stat": "anon 5\ninactive_anon 9\ninactive_file \(300 * Self.mebibyte)\nactive_file \(100 * Self.mebibyte)\n",
     ]
     #expect(
       read(files) == AvailableMemory(byteCount: 900 * Self.mebibyte, limit: "/sys/fs/cgroup/system.slice", sharedByteCount: 7))
@@ -59,10 +59,10 @@ import Testing
       "/sys/fs/cgroup/memory/memory.usage_in_bytes": "4096\n",
       "/sys/fs/cgroup/memory/slurm/job_7/memory.limit_in_bytes": "\(64 * Self.mebibyte)\n",
       "/sys/fs/cgroup/memory/slurm/job_7/memory.usage_in_bytes": "\(60 * Self.mebibyte)\n",
-      "/sys/fs/cgroup/memory/slurm/job_7/memory.stat": "inactive_file 1\ntotal_inactive_file \(2 * Self.mebibyte)\n",
+      "/sys/fs/cgroup/memory/slurm/job_7/memory.stat": "inactive_file 1\nactive_file 1\ntotal_inactive_file \(2 * Self.mebibyte)\ntotal_active_file \(Self.mebibyte)\n",
     ]
     #expect(
-      read(files) == AvailableMemory(byteCount: 6 * Self.mebibyte, limit: "/sys/fs/cgroup/memory/slurm/job_7", sharedByteCount: 7)
+      read(files) == AvailableMemory(byteCount: 7 * Self.mebibyte, limit: "/sys/fs/cgroup/memory/slurm/job_7", sharedByteCount: 7)
     )
     files["/sys/fs/cgroup/memory/slurm/job_7/memory.limit_in_bytes"] = "9223372036854771712\n"
     #expect(read(files).limit == "MemAvailable")

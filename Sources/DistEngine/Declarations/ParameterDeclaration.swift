@@ -131,10 +131,10 @@ package struct ParameterTable: Sendable {
 
   /// Writes fresh values.
   ///
-  /// - Parameter isFresh: which tensors are; the others stay as they are, the mapped ones among them.
+  /// - Parameter isFresh: which tensors are; the others stay as they are. What is mapped is in a file, and never fresh.
   package func initialise(
     trained: Vector, frozen: Vector, from source: GaussianSource, where isFresh: (ParameterLayout.Entry) -> Bool = { _ in true }
   ) {
-    for entry in whole where isFresh(entry) { entry.initialise(values(of: entry, trained: trained, frozen: frozen), from: source) }
+    for entry in whole where isFresh(entry) && !isMapped(entry) { entry.initialise(values(of: entry, trained: trained, frozen: frozen), from: source) }
   }
 }

@@ -34,15 +34,14 @@ package final class MappedFile {
         + "a model's files must stay as they are\n")
     // As where a rank ends the job for an error of its own: the first rank speaks, if it can.
     guarded = ck_guard_mapping(address, identity.size, line, ExitStatus.refused, rank > 0 ? 1500 : 0)
+    // What is set by now is given back by `deinit`.
     guard guarded >= 0 else {
-      munmap(address, identity.size)
-      free(line)
       throw FileError(path: path, action: "mapped into memory", reason: "too many files are")
     }
   }
 
   deinit {
-    ck_forget_mapping(guarded)
+    if guarded >= 0 { ck_forget_mapping(guarded) }
     munmap(UnsafeMutableRawPointer(mutating: bytes.baseAddress), bytes.count)
     free(line)
   }

@@ -21,19 +21,20 @@ struct ControlGroup {
     }
   }
 
-  /// What is left below the limit. Cache that the kernel drops first (inactive file pages) is not counted as used. nil without a limit.
+  /// What is left below the limit. Pages of files are not counted as used: the kernel drops them, those in use last; a model that is mapped is among
+  /// them, and counted by who needs it. nil without a limit.
   func availableBytes(readingFilesBy read: (String) -> String?) -> Int? {
-    let (limitFile, usageFile, cacheKey) =
+    let (limitFile, usageFile, cacheKeys) =
       version == .one
-      ? ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-      : ("memory.max", "memory.current", "inactive_file")
+      ? ("memory.limit_in_bytes", "memory.usage_in_bytes", ["total_inactive_file", "total_active_file"])
+      : ("memory.max", "memory.current", ["inactive_file", "active_file"])
     func number(_ file: String) -> Int? {
       read("\(directory)/\(file)").flatMap { Int($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
     }
     // Without a limit version 2 says "max", which is no number; version 1 says the largest multiple of a page.
     guard let limit = number(limitFile), limit < 1 << 62, let usage = number(usageFile) else { return nil }
     let lines = (read("\(directory)/memory.stat") ?? "").split(separator: "\n").map { $0.split(separator: " ") }
-    let cache = lines.first { $0.count == 2 && $0[0] == cacheKey }.flatMap { Int($0[1]) } ?? 0
+    let cache = lines.filter { $0.count == 2 && cacheKeys.contains(String($0[0])) }.reduce(0) { $0 + (Int($1[1]) ?? 0) }
     return max(0, limit - max(0, usage - cache))
   }
 
