@@ -24,6 +24,20 @@ import Testing
 
   // MARK: Writing and reading back
 
+  /// What the values were read from may have changed on the way.
+  @Test func whatIsNotWhatItWasGetsNoName() throws {
+    var values: [Float] = [1, 2]
+    try values.withUnsafeMutableBufferPointer { values in
+      let tensor = Safetensors.Source(name: "t", shape: [2], values: UnsafeBufferPointer(values))
+      #expect(throws: SafetensorsError.self) {
+        try Safetensors.write([tensor], to: path) { throw SafetensorsError.unsupportedElementType(path: path, tensor: "t", elementType: "I8") }
+      }
+      #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path).isEmpty)
+      try Safetensors.write([tensor], to: path) {}
+      #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path) == ["a.safetensors"])
+    }
+  }
+
   @Test func tensorsComeBackAsTheyWere() throws {
     var tensors = Tensors()
     for count in [0, 1, 15, 16, 17, 1003, 262_143, 262_145, 600_001] { tensors.add("t\(count)", [count]) }

@@ -37,9 +37,10 @@ extension Safetensors {
   /// Writes a file of F32 tensors, atomically, straight from where the values are. Equal tensors give equal bytes: header
   /// and data are in the order of the names' bytes, the header is padded with spaces to a multiple of 8 bytes.
   ///
+  /// - Parameter check: whether what was read on the way is still what it was: what it throws leaves no file of that name.
   /// - Throws: ``FileError``.
   package static func write(
-    _ tensors: [Source], metadata: [String: String] = ["format": "pt"], to path: String
+    _ tensors: [Source], metadata: [String: String] = ["format": "pt"], to path: String, check: () throws -> Void = {}
   ) throws {
     let sorted = tensors.sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
     let header = start(sorted.map { ($0.name, $0.shape) }, metadata: metadata)
@@ -51,6 +52,7 @@ extension Safetensors {
         case .narrow(let matrix): try append(matrix, to: &writer)
         }
       }
+      try check()
     }
   }
 

@@ -159,14 +159,16 @@ package enum ModelFile {
 
   /// The same from memory that is given tensor by tensor.
   ///
-  /// - Parameter layout: of all tensors.
+  /// - Parameters:
+  ///   - layout: of all tensors.
+  ///   - check: of ``Safetensors/write(_:metadata:to:check:)``.
   package static func write(
-    directory: String, configuration: ModelConfiguration, layout: ParameterLayout,
+    directory: String, configuration: ModelConfiguration, layout: ParameterLayout, check: () throws -> Void = {},
     values: (ParameterLayout.Entry) -> Safetensors.Values
   ) throws {
     try AtomicFile.makeDirectory(directory)
     let tensors = layout.map { Safetensors.Source(name: $0.name, shape: $0.shape, values: values($0)) }
-    try Safetensors.write(tensors, to: "\(directory)/\(weightsName)")
+    try Safetensors.write(tensors, to: "\(directory)/\(weightsName)", check: check)
     try AtomicFile.write(configuration.json(), to: "\(directory)/config.json")
   }
 

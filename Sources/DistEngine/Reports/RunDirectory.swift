@@ -212,7 +212,9 @@ package final class RunDirectory {
     for file in (setup.tokenizer as? FileTokenizer)?.files ?? [] {
       try AtomicFile.write(file.bytes, to: "\(released)/\(file.name)", permissions: 0o666)
     }
-    try ModelFile.write(directory: released, configuration: setup.model, layout: replica.plan.table.whole) { replica.storedValues(of: $0) }
+    try ModelFile.write(
+      directory: released, configuration: setup.model, layout: replica.plan.table.whole, check: { try replica.mapped?.checkUnchanged() },
+      values: { replica.storedValues(of: $0) })
   }
 
   /// - Parameter isForRelease: readable as the user's files are; all others are the operator's alone.
