@@ -1,69 +1,87 @@
 #include "lanes.h"
 
-// Box & Muller 1958 on eight pairs at a time. Logarithm, sine and cosine: Sun Microsystems, fdlibm (e_log.c, k_sin.c,
-// k_cos.c), without its special cases: the arguments are known to be in range.
+// Nothing is fused: sums, products, quotients and roots are rounded as IEEE 754 says, so that the noise has the same bits on every processor.
+#pragma STDC FP_CONTRACT OFF
+
+// Box & Muller 1958 on eight pairs at a time. Polynomials: near-minimax (Chebyshev's nodes) over the reduced range, in Estrin's order: chains
+// of dependent operations, not their number, set the pace.
+
+// By lane, mask all ones or all zeros.
+CK_INLINE void select64(f64x8 *out, const i64x8 *mask, const f64x8 *a, const f64x8 *b) {
+  *out = (f64x8)((*mask & (i64x8)*a) | (~*mask & (i64x8)*b));
+}
+
+// x := 2^-64 w, rounded once. The halves of w stand in the low bits of 2^20 and of 2^-12: their differences to these are exact.
+CK_INLINE void fraction(f64x8 *x, const u64x8 *w, double origin) {
+  const u64x8 high = (*w >> 32) | 0x4130000000000000, low = (*w & 0xFFFFFFFF) | 0x3F30000000000000;
+  *x = ((f64x8)high - (0x1p20 + 0x1p-12 + origin)) + (f64x8)low;
+}
 
 // z := -2 ln u, u = (w + 1/2) 2^-64.
 CK_INLINE void minus_two_log(f64x8 *z, const u64x8 *w) {
-  const f64x8 u = (__builtin_convertvector(*w, f64x8) + 0.5) * 0x1p-64;
-  const f64x8 complement = (__builtin_convertvector(~*w, f64x8) + 0.5) * 0x1p-64;
-  // u = 2^k m, m in [sqrt(1/2), sqrt(2)).
-  const i64x8 bits = (i64x8)u;
-  const i64x8 k = (bits - 0x3FE6A09E667F3BCD) >> 52;
-  const f64x8 m = (f64x8)(bits - (k << 52));
-  // Where k is 0, u is close to 1: 1 - u from the words themselves is exact, u - 1 from the rounded u is not.
-  const i64x8 near_one = k == 0;
-  const f64x8 f = (f64x8)((near_one & (i64x8)-complement) | (~near_one & (i64x8)(m - 1.0)));
-  // k is small: its double is made in the low bits of 1.5 * 2^52.
-  const f64x8 exponent = (f64x8)(k + 0x4338000000000000) - 0x1.8p52;
+  // The smaller of u and 1 - u comes from the word itself. Above 1/2, u is made of it: where u is close to 1 its logarithm needs 1 - u,
+  // which a rounded u has lost.
+  const i64x8 upper = (i64x8)*w < 0;
+  const u64x8 folded = *w ^ (u64x8)upper;
+  f64x8 distance, u;
+  fraction(&distance, &folded, 0);
+  distance += 0x1p-65;
+  const f64x8 complement = 1.0 - distance;
+  select64(&u, &upper, &complement, &distance);
 
-  const f64x8 s = f / (2.0 + f), s2 = s * s, s4 = s2 * s2;
-  const f64x8 even = s4 * (3.999999999940941908e-01 + s4 * (2.222219843214978396e-01 + s4 * 1.531383769920937332e-01));
-  const f64x8 odd = s2 * (6.666666666666735130e-01 +
-                          s4 * (2.857142874366239149e-01 + s4 * (1.818357216161805012e-01 + s4 * 1.479819860511658591e-01)));
-  const f64x8 half_square = 0.5 * f * f;
-  const f64x8 log = exponent * 6.93147180369123816490e-01 -
-                    ((half_square - (s * (half_square + (even + odd)) + exponent * 1.90821492927058770002e-10)) - f);
-  *z = -2.0 * log;
+  // u = 2^k m, m in [sqrt(1/2), sqrt(2)); k + 2048 stands in the twelve highest bits: without them u is -m.
+  const u64x8 shifted = (u64x8)u - 0x3FE6A09E667F3BCD + 0x8000000000000000;
+  const u64x8 power = shifted & 0xFFF0000000000000;
+  const f64x8 k = (f64x8)(shifted >> 52 | 0x4330000000000000) - (0x1p52 + 2048);
+  const i64x8 near_one = power == 0x8000000000000000;
+  const f64x8 minus_m = (f64x8)((u64x8)u - power);
+  const f64x8 one_minus_m = minus_m + 1.0;
+  f64x8 f;
+  select64(&f, &near_one, &distance, &one_minus_m);
+
+  // -2 ln(1 - f) = 4 artanh s; 4 artanh(s) / s = 4 + x (…) to 2e-16 of it, for |s| up to (sqrt(2) - 1) / (sqrt(2) + 1).
+  const f64x8 s = f / (2.0 - f), x = s * s, x2 = x * x;
+  const f64x8 series = ((0x1.55555555553b8p+0 + 0x1.9999999b86b7cp-1 * x) + (0x1.2492462aa8c89p-1 + 0x1.c71fcd1ced0aep-2 * x) * x2) + (0x1.7382d06f0c1dep-2 + 0x1.546adfbbda333p-2 * x) * (x2 * x2);
+  *z = (s * 4.0 - k * 0x1.62e42fefa39efp+0) + (s * x) * series;
 }
 
-// sine and cosine of 2 pi w 2^-64: the two highest bits after rounding are the quarter, the rest an angle in
-// [-pi/4, pi/4), exact before its conversion.
-CK_INLINE void turn(f64x8 *sine, f64x8 *cosine, const u64x8 *w) {
-  const u64x8 quarter = (*w + (1ull << 61)) >> 62;
-  const f64x8 x = __builtin_convertvector((i64x8)(*w << 2), f64x8) * 0x1.921fb54442d18p-64;
-  const f64x8 x2 = x * x;
-  const f64x8 s = x + x * x2 * (-1.66666666666666324348e-01 +
-                                x2 * (8.33333333332248946124e-03 +
-                                      x2 * (-1.98412698298579493134e-04 +
-                                            x2 * (2.75573137070700676789e-06 +
-                                                  x2 * (-2.50507602534068634195e-08 + x2 * 1.58969099521155010221e-10)))));
-  const f64x8 c = 1.0 - x2 * 0.5 +
-                  x2 * x2 * (4.16666666666666019037e-02 +
-                             x2 * (-1.38888888888741095749e-03 +
-                                   x2 * (2.48015872894767294178e-05 +
-                                         x2 * (-2.75573143513906633035e-07 +
-                                               x2 * (2.08757232129817482790e-09 + x2 * -1.13596475577881948265e-11)))));
-  const i64x8 swapped = -(i64x8)(quarter & 1);
-  const u64x8 sine_sign = (quarter & 2) << 62, cosine_sign = ((quarter + 1) & 2) << 62;
-  *sine = (f64x8)((u64x8)((swapped & (i64x8)c) | (~swapped & (i64x8)s)) ^ sine_sign);
-  *cosine = (f64x8)((u64x8)((swapped & (i64x8)s) | (~swapped & (i64x8)c)) ^ cosine_sign);
+// radius times sine and cosine of 2 pi w 2^-64: the two highest bits after rounding are the quarter, the rest a part y of one in [-1/2, 1/2),
+// rounded once.
+CK_INLINE void turn(f64x8 *sine, f64x8 *cosine, const u64x8 *w, const f64x8 *radius) {
+  const u64x8 rounded = *w + (1ull << 61);
+  const i64x8 swapped = (i64x8)(rounded << 1) < 0;
+  const u64x8 sine_sign = rounded & (1ull << 63), cosine_sign = (rounded + (1ull << 62)) & (1ull << 63);
+  const u64x8 part = rounded << 2;
+  f64x8 y;
+  fraction(&y, &part, 0.5);
+
+  // sin(pi/2 y) / y to 5e-18, (cos(pi/2 y) - 1) / y^2 to 8e-16.
+  const f64x8 x = y * y, x2 = x * x, x4 = x2 * x2;
+  const f64x8 s_rest = ((-0x1.4abbce625be41p-1 + 0x1.466bc677587f8p-4 * x) + (-0x1.32d2cce2e5b19p-8 + 0x1.50782fda12d96p-13 * x) * x2) +
+                       (-0x1.e30071afc3e59p-19 + 0x1.e3f38399551bfp-25 * x) * x4;
+  const f64x8 c_rest = ((-0x1.3bd3cc9be45dbp+0 + 0x1.03c1f081b4b74p-2 * x) + (-0x1.55d3c7e10153fp-6 + 0x1.e1f50093e4c8fp-11 * x) * x2) +
+                       (-0x1.a6cc32d07dc98p-16 + 0x1.f4b536b457d9ep-22 * x) * x4;
+  const f64x8 s = *radius * (y * 0x1.921fb54442d18p+0 + (y * x) * s_rest), c = *radius * (1.0 + x * c_rest);
+  f64x8 for_sine, for_cosine;
+  select64(&for_sine, &swapped, &c, &s);
+  select64(&for_cosine, &swapped, &s, &c);
+  *sine = (f64x8)((u64x8)for_sine ^ sine_sign);
+  *cosine = (f64x8)((u64x8)for_cosine ^ cosine_sign);
 }
 
 // Sixteen standard normals from sixteen words.
 CK_INLINE void sixteen_normals(const uint64_t *words, f64x8 *low, f64x8 *high) {
   const u64x8 a = *(const u64x8_memory *)words, b = *(const u64x8_memory *)(words + 8);
-  const u64x8 radial = __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
-  const u64x8 angular = __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+  // Within 128 bits, which costs least; the last two shuffles put all back in order.
+  const u64x8 radial = __builtin_shufflevector(a, b, 0, 8, 2, 10, 4, 12, 6, 14);
+  const u64x8 angular = __builtin_shufflevector(a, b, 1, 9, 3, 11, 5, 13, 7, 15);
   f64x8 square, sine, cosine;
   minus_two_log(&square, &radial);
-  turn(&sine, &cosine, &angular);
   const f64x8 radius = __builtin_elementwise_sqrt(square);
-  const f64x8 x = radius * cosine, y = radius * sine;
-  *low = __builtin_shufflevector(x, y, 0, 8, 1, 9, 2, 10, 3, 11);
-  *high = __builtin_shufflevector(x, y, 4, 12, 5, 13, 6, 14, 7, 15);
+  turn(&sine, &cosine, &angular, &radius);
+  *low = __builtin_shufflevector(cosine, sine, 0, 8, 2, 10, 4, 12, 6, 14);
+  *high = __builtin_shufflevector(cosine, sine, 1, 9, 3, 11, 5, 13, 7, 15);
 }
-
 // The last fewer than sixteen: the words that there are (an even number), in a buffer of sixteen.
 CK_INLINE void last_normals(size_t count, const uint64_t *words, double *z) {
   uint64_t buffer[16] = {0};

@@ -46,6 +46,29 @@ struct FunctionAccuracyTests {
     #expect(mismatch == nil, "\(mismatch!)")
   }
 
+  /// Every operation of the kernel is one that IEEE 754 rounds, and none is fused: so its bits are those of the same operations on one number at
+  /// a time, and the same on every processor, of whatever vectors.
+  @Test func gaussiansHaveTheSameBitsOnEveryProcessor() {
+    var random = TestRandom(seed: 13)
+    var words = (0..<20_000).map { _ in random.next() }
+    for bit in UInt64(0)..<64 {
+      for first in [1 << bit, ~(1 << bit), UInt64.max >> bit] { words += [first, random.next(), random.next(), first] }
+    }
+    // Ends, quarter turns (rounded at odd eighths), and where u passes from one power of two to the next.
+    let corners: [UInt64] = [0, 1, .max, 1 << 61, (1 << 61) - 1, 1 << 63, (1 << 63) - 1, 3 << 61, 5 << 61, 7 << 61, 0xB504_F333_F9DE_6484]
+    for first in corners { for second in corners { words += [first, second] } }
+    var z = [Double](repeating: 0, count: words.count)
+    ck_gaussians(words.count, words, &z)
+    var fused = 0
+    for i in stride(from: 0, to: words.count, by: 2) {
+      let pair = NaiveKernels.roundedGaussianPair(words[i], words[i + 1])
+      #expect(z[i].bitPattern == pair.0.bitPattern && z[i + 1].bitPattern == pair.1.bitPattern, "words \(words[i]), \(words[i + 1])")
+      let other = NaiveKernels.roundedGaussianPair(words[i], words[i + 1]) { $2.addingProduct($0, $1) }
+      if other != pair { fused += 1 }
+    }
+    #expect(fused > words.count / 50, "what is fused shows")
+  }
+
   /// The largest normal that 64 bits can give; a 24-bit uniform would stop at 5.77.
   @Test func theTailEndsBeyondNine() {
     var z = [0.0, 0.0]

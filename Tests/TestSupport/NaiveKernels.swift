@@ -215,6 +215,53 @@ public enum NaiveKernels {
     return (radius * cos(angle), radius * sin(angle))
   }
 
+  /// The pair as `ck_gaussians` computes it, operation by operation.
+  /// - Parameter productSum: a·b + c.
+  public static func roundedGaussianPair(
+    _ first: UInt64, _ second: UInt64, productSum: (Double, Double, Double) -> Double = { $0 * $1 + $2 }
+  ) -> (Double, Double) {
+    func fraction(_ word: UInt64) -> (high: Double, low: Double) { (Double(word >> 32) * 0x1p-32, Double(word & 0xFFFF_FFFF) * 0x1p-64) }
+    /// c[0] + c[1] x + … + c[5] x⁵.
+    func polynomial(_ c: [Double], _ x: Double, _ x2: Double, _ x4: Double) -> Double {
+      let (even, middle, odd) = (productSum(c[1], x, c[0]), productSum(c[3], x, c[2]), productSum(c[5], x, c[4]))
+      return productSum(odd, x4, productSum(middle, x2, even))
+    }
+
+    let upper = first >= 1 << 63
+    let parts = fraction(upper ? ~first : first)
+    let distance = (parts.high - 0x1p-12) + (0x1p-12 + parts.low) + 0x1p-65
+    let u = upper ? 1 - distance : distance
+    // m in [√½, √2) as the kernel has it, by the bits.
+    let k = (Int64(bitPattern: u.bitPattern) - 0x3FE6_A09E_667F_3BCD) >> 52
+    let m = Double(bitPattern: UInt64(bitPattern: Int64(bitPattern: u.bitPattern) - k << 52))
+    let f = k == 0 ? distance : 1 - m
+    let s = f / (2 - f), x = s * s, x2 = x * x
+    let logarithm: [Double] = [
+      0x1.55555555553b8p+0, 0x1.9999999b86b7cp-1, 0x1.2492462aa8c89p-1, 0x1.c71fcd1ced0aep-2, 0x1.7382d06f0c1dep-2, 0x1.546adfbbda333p-2,
+    ]
+    let lead = productSum(-Double(k), 0x1.62e42fefa39efp+0, s * 4)
+    let radius = productSum(s * x, polynomial(logarithm, x, x2, x2 * x2), lead).squareRoot()
+
+    let rounded = second &+ 1 << 61
+    let angle = fraction(rounded << 2)
+    let y = (angle.high - (0x1p-12 + 0.5)) + (0x1p-12 + angle.low)
+    let t = y * y, t2 = t * t, t4 = t2 * t2
+    let sineSeries: [Double] = [
+      -0x1.4abbce625be41p-1, 0x1.466bc677587f8p-4, -0x1.32d2cce2e5b19p-8, 0x1.50782fda12d96p-13, -0x1.e30071afc3e59p-19, 0x1.e3f38399551bfp-25,
+    ]
+    let cosineSeries: [Double] = [
+      -0x1.3bd3cc9be45dbp+0, 0x1.03c1f081b4b74p-2, -0x1.55d3c7e10153fp-6, 0x1.e1f50093e4c8fp-11, -0x1.a6cc32d07dc98p-16, 0x1.f4b536b457d9ep-22,
+    ]
+    let sine = radius * productSum(y * t, polynomial(sineSeries, t, t2, t4), y * 0x1.921fb54442d18p+0)
+    let cosine = radius * productSum(t, polynomial(cosineSeries, t, t2, t4), 1)
+    switch rounded >> 62 {
+    case 0: return (cosine, sine)
+    case 1: return (-sine, cosine)
+    case 2: return (-cosine, -sine)
+    default: return (sine, -cosine)
+    }
+  }
+
   private static func elements(_ rows: Int, _ columns: Int, _ value: (Int, Int) -> Double) -> [Double] {
     var out: [Double] = []
     out.reserveCapacity(rows * columns)

@@ -144,7 +144,7 @@ void ck_sgd(size_t n, float *parameters, const float *gradient, float gradient_s
 //   u = (w[2k] + 0.5) * 2^-64 in (0,1) (never 0, full 64-bit resolution near 0), v = w[2k+1] * 2^-64,
 //   r = sqrt(-2 ln u), z[2k] = r cos(2 pi v), z[2k+1] = r sin(2 pi v).
 // y[i] += scale * z[i] for i < n, rounded to float once per addition (scale*z in double). Adds.
-// words has n rounded up to even entries. The absolute error of z is below 1e-13.
+// words has n rounded up to even entries. The absolute error of z is below 1e-13; the bits are the same on every processor.
 void ck_add_gaussians(size_t n, const uint64_t *words, double scale, float *y);
 // z[i] in double, for tests and for whoever needs the numbers themselves. Writes.
 void ck_gaussians(size_t n, const uint64_t *words, double *z);
