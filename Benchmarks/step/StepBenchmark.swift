@@ -9,7 +9,7 @@ struct StepBenchmark: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "step-benchmarks",
     abstract: "Time, memory, page faults and allocations of a training step. NOT private: fixed batches.",
-    subcommands: [Modes.self, Alone.self, PerStep.self, LogicalBatches.self, PlannedPeaks.self, GenerationTime.self, ShapeOfPeers.self, WriteModel.self, SgemmAlone.self],
+    subcommands: [Modes.self, Mixed.self, Alone.self, PerStep.self, LogicalBatches.self, PlannedPeaks.self, GenerationTime.self, ShapeOfPeers.self, WriteModel.self, SgemmAlone.self],
     defaultSubcommand: Modes.self)
 }
 

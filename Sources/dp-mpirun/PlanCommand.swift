@@ -63,6 +63,7 @@ struct PlanText {
   private var microbatch: String {
     let kind = plan.trainingUnits == plan.trainingRecords ? "record" : "unit"
     return "up to \(Self.counted(plan.microbatchExamples, kind)) in up to \(Self.counted(plan.microbatchRows, "target"))"
+      + (plan.ownMicrobatchRows.map { "; one of \($0) targets or more alone" } ?? "")
       + (plan.takesUnitsInParts ? "; larger units in parts, whose gradient is summed before it is clipped" : "")
   }
 
@@ -103,6 +104,8 @@ struct PlanText {
     switch plan.mode {
     case .standard: "none"
     case .hooks: "of gradients that are materialised for every record"
+    case .ghost where plan.ownMicrobatchRows != nil:
+      "of a \(plan.trainingUnits == plan.trainingRecords ? "record" : "unit") alone from its gradient, which is kept, measured and added; else by book-keeping"
     case .ghost where plan.keepsOnlyExample: "of the only record's gradient, which is kept, measured and added"
     case .ghost where plan.norms.isEmpty: "by book-keeping, from Gram matrices: with --seed nothing hangs on timings"
     case .ghost: "by book-keeping, each layer's by the faster way"

@@ -14,6 +14,8 @@ import Testing
     /// nil: either, by the length of the record.
     let normMethod: NormMethod?
     var keepsOnlyExample = false
+    /// Targets from which on a record is alone in its microbatch, its gradient kept where the plan has it; others share one.
+    var ownFrom: Int?
     var recompute = Recomputation.none
     var isLlama = false
 
@@ -22,12 +24,12 @@ import Testing
     }
 
     var description: String {
-      "\(isLlama ? "llama " : "")\(keepsOnlyExample ? "kept " : "")\(mode) \(clipping) \(tied ? "tied" : "untied") b \(microbatch) logits \(logits.map { "\($0)" } ?? "-") norms \(normMethod.map { "\($0)" } ?? "mixed") recompute \(recompute)"
+      "\(isLlama ? "llama " : "")\(keepsOnlyExample ? "kept " : "")\(ownFrom.map { "alone from \($0) " } ?? "")\(mode) \(clipping) \(tied ? "tied" : "untied") b \(microbatch) logits \(logits.map { "\($0)" } ?? "-") norms \(normMethod.map { "\($0)" } ?? "mixed") recompute \(recompute)"
     }
 
     func replica(_ model: ModelConfiguration, maxGradNorm: Double) throws -> ModelReplica {
       try SmallModels.replica(
-        mode, model, clipping: clipping, maxGradNorm: maxGradNorm, microbatch: microbatch, recompute: recompute,
+        mode, model, clipping: clipping, maxGradNorm: maxGradNorm, microbatch: microbatch, ownFrom: ownFrom, recompute: recompute,
         choices: .init(logits: logits, keepsOnlyExample: keepsOnlyExample),
         norms: normMethod.map { .always($0) } ?? SmallModels.mixedNorms(model))
     }
@@ -60,7 +62,15 @@ import Testing
       test.recompute = .blocks
       return test
     }
-    return cases + recomputing
+    let mixed = cases.filter { $0.mode == .ghost && $0.clipping == .flat && $0.microbatch > 1 }.flatMap { test in
+      // Every record alone; those of 10 targets or more; those that don't find room.
+      [1, 10, nil].map { ownFrom in
+        var test = test
+        (test.keepsOnlyExample, test.ownFrom) = (true, ownFrom)
+        return test
+      }
+    }
+    return cases + recomputing + mixed
   }()
 
   static let llamaCases = cases.map { test in

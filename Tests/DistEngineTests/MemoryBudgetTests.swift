@@ -14,7 +14,7 @@ import Testing
     configuration.performance = PerformanceOptions(microbatch: examples, recompute: recompute, memoryBudget: budget)
     return try ReplicaPlan(
       fastestFor: configuration, model: preset.configuration,
-      capacity: Microbatch.Capacity(units: examples, rows: examples * positions, positions: positions),
+      capacities: [Microbatch.Capacity(units: examples, rows: examples * positions, positions: positions)],
       optimizer: Self.optimizer)
   }
 
@@ -92,7 +92,7 @@ import Testing
       configuration.performance = PerformanceOptions(microbatch: microbatch, memoryBudget: budget)
       return try ReplicaPlan(
         fastestFor: configuration, model: ModelPreset.tiny.configuration,
-        capacity: Microbatch.Capacity(units: 32, rows: 512, positions: 100), optimizer: nil)
+        capacities: [Microbatch.Capacity(units: 32, rows: 512, positions: 100)], optimizer: nil)
     }
     let size = try at(nil, .overStandard(10)).byteCount
     let smaller = try at(nil, .bytes(size / 2))

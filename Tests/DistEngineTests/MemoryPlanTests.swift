@@ -30,6 +30,35 @@ import Testing
     }
   }
 
+  /// Each course for itself, at its own fullest point.
+  @Test(arguments: [UInt64](1...50))
+  func buffersOfTwoCoursesShareAByteOnlyWhereTheyMeetOnNeither(seed: UInt64) {
+    var random = TestRandom(seed: seed)
+    var plan = MemoryPlan()
+    func lifetime() -> ClosedRange<Int>? {
+      guard Int.random(in: 0..<4, using: &random) > 0 else { return nil }
+      let start = Int.random(in: 0...20, using: &random)
+      return start...Int.random(in: start...20, using: &random)
+    }
+    for index in 0..<40 {
+      let (several, only) = (lifetime(), lifetime())
+      guard several != nil || only != nil else { continue }
+      _ = plan.add("\(index)", .workspace, count: Int.random(in: 1...1000, using: &random), courses: .init(several: several, only: only))
+    }
+    let layout = plan.layout()
+    var fullest = 0
+    for point in 0...20 {
+      for alive in [plan.buffers.filter { $0.courses.several?.contains(point) ?? false }, plan.buffers.filter { $0.courses.only?.contains(point) ?? false }] {
+        fullest = max(fullest, alive.reduce(0) { $0 + $1.byteCount })
+        let places = plan.buffers.indices.filter { i in alive.contains { $0.name == plan.buffers[i].name } }
+          .map { layout.offsets[$0]..<layout.offsets[$0] + plan.buffers[$0].byteCount }.sorted { $0.lowerBound < $1.lowerBound }
+        #expect(zip(places, places.dropFirst()).allSatisfy { $0.upperBound <= $1.lowerBound })
+      }
+    }
+    #expect(layout.byteCount >= fullest)
+    #expect(plan.bytesByCategoryAtPeak().reduce(0) { $0 + $1.byteCount } == fullest)
+  }
+
   @Test func buffersThatNeverMeetShareAPlace() {
     var plan = MemoryPlan()
     _ = plan.add("first", .activations, count: 1000, lifetime: 0...1)
@@ -99,16 +128,17 @@ import Testing
 
   /// Factors are known at the end: until then nothing may lie where the final norm's gradient is taken from, kept gradients of blocks
   /// included.
-  @Test(arguments: [true, false], [128, 512])
-  func whatTheFinalNormsSumNeedsIsThereUntilTheFactorsAre(keeps: Bool, positions: Int) {
+  @Test(arguments: [true, false], [(1, 128), (1, 512), (8, 512)])
+  func whatTheFinalNormsSumNeedsIsThereUntilTheFactorsAre(keeps: Bool, shape: (units: Int, positions: Int)) {
     let model = ModelPreset.small.configuration
     let plan = ReplicaPlan(
-      model: model, mode: .ghost, capacity: Microbatch.Capacity(units: 1, rows: positions, positions: positions),
+      model: model, mode: .ghost, capacity: Microbatch.Capacity(units: shape.units, rows: shape.positions, positions: shape.positions),
       optimizer: nil, choices: .init(keepsOnlyExample: keeps))
     let needed = plan.memory.buffers.filter { ["ln_f normalized", "head input gradient"].contains($0.name) }
     #expect(needed.count == 2)
     for buffer in needed {
-      #expect(buffer.lifetime.upperBound >= Timeline(blocks: model.layers).weightedSum, "\(buffer.name)")
+      let end = Timeline(blocks: model.layers).weightedSum
+      #expect(buffer.courses.several!.upperBound >= end && buffer.courses.only!.upperBound >= end, "\(buffer.name)")
     }
   }
 

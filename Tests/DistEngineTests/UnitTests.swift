@@ -15,16 +15,17 @@ import Testing
     /// Rows of a microbatch: units that don't fit are taken in parts.
     let rows: Int
     var keepsOnlyUnit = false
+    var ownFrom: Int?
 
     var description: String {
-      "\(mode) \(clipping) \(tied ? "tied" : "untied") b \(microbatch) rows \(rows) recompute \(recompute) \(chunked ? "chunked" : "whole")\(keepsOnlyUnit ? " kept" : "")"
+      "\(mode) \(clipping) \(tied ? "tied" : "untied") b \(microbatch) rows \(rows) recompute \(recompute) \(chunked ? "chunked" : "whole")\(keepsOnlyUnit ? " kept" : "")\(ownFrom.map { " alone from \($0)" } ?? "")"
     }
 
     func replica(_ model: ModelConfiguration, _ dataset: TokenizedDataset, maxGradNorm: Double) throws -> ModelReplica {
       let largest = dataset.largestUnit(ofRecords: .max)
       let plan = ReplicaPlan(
         model: model, mode: mode, clipping: clipping, maxGradNorm: maxGradNorm,
-        capacity: Microbatch.Capacity(units: microbatch, rows: rows, positions: 24, unitRows: max(24, min(largest, rows))), recompute: recompute,
+        capacity: Microbatch.Capacity(units: microbatch, rows: rows, positions: 24, unitRows: max(24, min(largest, rows)), ownMicrobatchRows: ownFrom), recompute: recompute,
         optimizer: nil, hasLargeUnits: largest > rows,
         choices: .init(logits: chunked ? .chunks(rows: 7) : .whole, keepsOnlyExample: keepsOnlyUnit))
       let replica = try ModelReplica(plan)
@@ -42,6 +43,11 @@ import Testing
             for (microbatch, rows) in [(1, 24), (1, 128), (3, 72), (16, 128)] {
               cases.append(
                 Case(mode: mode, clipping: clipping, tied: tied, microbatch: microbatch, recompute: recompute, chunked: chunked, rows: rows))
+              if mode == .ghost && clipping == .flat && microbatch > 1 && recompute == .none {
+                var test = cases[cases.count - 1]
+                (test.keepsOnlyUnit, test.ownFrom) = (true, 12)
+                cases.append(test)
+              }
               if mode == .ghost && clipping == .flat && microbatch == 1 {
                 cases.append(
                   Case(

@@ -17,8 +17,10 @@ struct ShardedSumChecks {
     let noise: NoisePlacement
     var pieceCapacity: Int
     var recompute = Recomputation.none
-    /// Flat ghost with one record a microbatch: its gradient is kept.
+    /// Flat ghost: the gradient of a microbatch's only record is kept.
     var keeps = false
+    /// Targets from which on a record is alone; others share a microbatch.
+    var ownFrom: Int?
     /// One position's embedding is infinite: the records that reach it contribute 0.
     var isPoisoned = false
     /// Records of the same name are one unit, of which some don't fit a microbatch.
@@ -29,7 +31,7 @@ struct ShardedSumChecks {
 
     var name: String {
       "\(isLlama ? "llama " : "")\(sharding.rawValue) noise \(noise.rawValue), \(mode.rawValue) \(clipping.rawValue), \(tied ? "tied" : "untied"), b \(microbatch), pieces of \(pieceCapacity)"
-        + "\(recompute == .blocks ? ", recomputed" : "")\(keeps ? ", kept" : "")\(isPoisoned ? ", poisoned" : "")\(hasIdleRank ? ", one owner less" : "")\(hasUnits ? ", units" : "")"
+        + "\(recompute == .blocks ? ", recomputed" : "")\(keeps ? ", kept" : "")\(ownFrom.map { ", alone from \($0)" } ?? "")\(isPoisoned ? ", poisoned" : "")\(hasIdleRank ? ", one owner less" : "")\(hasUnits ? ", units" : "")"
     }
   }
 
@@ -83,6 +85,15 @@ struct ShardedSumChecks {
         for (clipping, microbatch) in [(Clipping.flat, 3), (.flat, 1), (.perLayer, 3)] {
           var test = shared(clipping, microbatch, tied)
           change(&test)
+          cases.append(test)
+        }
+      }
+      // One rank may have a record alone while another one has several.
+      for (sharding, pieces) in [(Sharding.none, 16), (.node, 16), (.node, 1000), (.node, 1 << 20)] {
+        // What is poisoned is one copy, which the ranks share.
+        for isPoisoned in sharding == .node ? [false, true] : [false] {
+          var test = Case(mode: .ghost, clipping: .flat, tied: tied, microbatch: 4, sharding: sharding, noise: .sharded, pieceCapacity: pieces)
+          (test.keeps, test.ownFrom, test.isPoisoned) = (true, 8, isPoisoned)
           cases.append(test)
         }
       }
@@ -157,7 +168,7 @@ struct ShardedSumChecks {
     let replica = try ModelReplica(
       ReplicaPlan(
         model: model, mode: test.mode, clipping: test.clipping, maxGradNorm: 0.5,
-        capacity: Microbatch.Capacity(units: test.microbatch, rows: rows, positions: 24),
+        capacity: Microbatch.Capacity(units: test.microbatch, rows: rows, positions: 24, ownMicrobatchRows: test.ownFrom),
         recompute: test.recompute, optimizer: .sgd(momentum: 0.9, weightDecay: 0), hasLargeUnits: test.hasUnits,
         choices: .init(keepsOnlyExample: test.keeps), shards: plan),
       windows: exchange?.windows)

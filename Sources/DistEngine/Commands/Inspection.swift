@@ -105,13 +105,13 @@ extension Inspection {
       }
     }
     let largestUnit = configuration.unitField == nil ? 0 : dataset.largestUnit(ofRecords: .max)
-    let capacity = configuration.performance.capacity(
-      mode: configuration.mode, positions: dataset.longestSequence, typicalPositions: dataset.meanUnitTargets(ofRecords: .max), largestUnit: largestUnit,
-      parameterCount: source.configuration.parameterCount)
+    let capacities = configuration.performance.capacities(
+      mode: configuration.mode, clipping: configuration.clipping, positions: dataset.longestSequence, lengths: dataset.unitLengths(ofRecords: .max),
+      largestUnit: largestUnit, model: source.configuration, trainable: configuration.trainable)
     let threads = try ThreadCounts(configuration.performance, in: environment)
     let plan = try communicator.agree("memory plan") {
       try ReplicaPlan(
-        fastestFor: configuration, model: source.configuration, capacity: capacity, largestUnit: largestUnit, optimizer: nil, stored: source.stored,
+        fastestFor: configuration, model: source.configuration, capacities: capacities, largestUnit: largestUnit, optimizer: nil, stored: source.stored,
         threads: threads.largest)
     }
     let replica = try communicator.agree("memory") {

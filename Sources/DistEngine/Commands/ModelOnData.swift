@@ -30,9 +30,8 @@ package struct ModelOnData {
     let dataset = loaded.evaluation ?? loaded.training
     try communicator.requireEqual(training: dataset, evaluation: nil, node: environment.node)
     let replica = try communicator.agree("memory") {
-      let capacity = configuration.performance.capacity(
-        mode: .standard, positions: dataset.longestSequence, typicalPositions: dataset.meanTargetCount,
-        parameterCount: source.configuration.parameterCount)
+      let capacity = configuration.performance.capacities(
+        mode: .standard, positions: dataset.longestSequence, lengths: dataset.unitLengths(ofRecords: 1), model: source.configuration)[0]
       let plan = ReplicaPlan(
         model: source.configuration, mode: .standard, capacity: capacity, optimizer: nil, trainable: source.configuration.trainedByDefault,
         stored: source.stored, computesGradients: false, threads: threads)

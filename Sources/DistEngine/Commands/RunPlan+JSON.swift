@@ -10,6 +10,7 @@ extension RunPlan: Encodable {
     case longestRecord = "sequence_length"
     case microbatchExamples = "microbatch_examples"
     case microbatchRows = "microbatch_rows"
+    case ownMicrobatchRows = "own_microbatch_from"
     case plannedMb = "planned_mb"
     case nodePlannedMb = "node_planned_mb"
     case dataMb = "data_mb"
@@ -48,6 +49,7 @@ extension RunPlan: Encodable {
     try values.encode(steps, forKey: .steps)
     try values.encode(microbatchExamples, forKey: .microbatchExamples)
     try values.encode(microbatchRows, forKey: .microbatchRows)
+    try values.encode(ownMicrobatchRows, forKey: .ownMicrobatchRows)
     try values.encode(megabytes(rankBytes), forKey: .plannedMb)
     try values.encode(megabytes(nodeBytes), forKey: .nodePlannedMb)
     try values.encode(megabytes(dataBytes), forKey: .dataMb)
@@ -67,7 +69,7 @@ extension RunPlan: Encodable {
     try values.encode(accountant?.rawValue, forKey: .accountant)
     try values.encode(isPrivate, forKey: .isPrivate)
     let notCovered: [CodingKeys] = [
-      .trainingRecords, .trainingUnits, .takesUnitsInParts, .longestRecord, .microbatchExamples, .microbatchRows, .plannedMb, .nodePlannedMb, .dataMb,
+      .trainingRecords, .trainingUnits, .takesUnitsInParts, .longestRecord, .microbatchExamples, .microbatchRows, .ownMicrobatchRows, .plannedMb, .nodePlannedMb, .dataMb,
       .categoriesMb, .largestBuffers, .logitChunkRows, .keepsOnlyExample, .norms, .flopsPerStep,
     ]
     try values.encode(notCovered.map(\.rawValue), forKey: .notCovered)

@@ -30,6 +30,8 @@ public struct RunPlan: Sendable {
   public let steps: Int
   public let microbatchExamples: Int
   public let microbatchRows: Int
+  /// Targets from which on a unit gets a microbatch of its own; nil: it shares one where others fit.
+  public let ownMicrobatchRows: Int?
   public let sharding: Sharding
   /// Bytes of a rank's buffers, as they are laid out, those included that its node shares.
   public let rankBytes: Int
@@ -86,6 +88,7 @@ public struct RunPlan: Sendable {
     steps = setup.steps
     microbatchExamples = plan.capacity.units
     microbatchRows = plan.capacity.rows
+    ownMicrobatchRows = plan.capacity.ownMicrobatchRows
     rankBytes = plan.memory.byteCountOfRank
     sharedBytes = plan.memory.sharedByteCount()
     dataBytes = setup.training.byteCount + (setup.evaluation?.byteCount ?? 0)

@@ -47,32 +47,4 @@ public struct PerformanceOptions: Sendable, Equatable {
     guard let threads, !(1...Self.mostThreads).contains(threads) else { return }
     throw .badOption(option: "--threads", value: "\(threads)", allowed: "1 to \(Self.mostThreads), or auto")
   }
-
-  /// Rows that keep matrix products efficient: with more, their speed hardly grows.
-  static let efficientRows = 512
-  /// Bytes that `auto` lets `hooks` spend on the examples' gradients.
-  static let automaticHookBytes = 256 << 20
-
-  /// What a microbatch may hold: `b` records of T positions, or by default as many as fit in a number of rows that keeps
-  /// matrix products efficient, so that memory doesn't grow with the batch.
-  ///
-  /// - Parameters:
-  ///   - typicalPositions: targets of a usual unit. Where one fills half a microbatch of the efficient size, a microbatch is one unit,
-  ///     whose gradient flat `ghost` can then keep.
-  ///   - largestUnit: targets of the largest unit; 0 where a unit is one record. One that doesn't fit is taken in parts.
-  package func capacity(
-    mode: TrainingMode, positions: Int, typicalPositions: Int, largestUnit: Int = 0, parameterCount: Int
-  ) -> Microbatch.Capacity {
-    func capacity(units: Int, rows: Int) -> Microbatch.Capacity {
-      Microbatch.Capacity(
-        units: units, rows: rows, positions: positions, unitRows: max(positions, min(largestUnit, rows)),
-        unitsAreRecords: largestUnit == 0)
-    }
-    if let microbatch { return capacity(units: microbatch, rows: microbatch * positions) }
-    let rows = max(positions, Self.efficientRows)
-    if 2 * typicalPositions > Self.efficientRows { return capacity(units: 1, rows: max(positions, min(largestUnit, rows))) }
-    guard mode == .hooks else { return capacity(units: rows, rows: rows) }
-    let units = max(1, min(rows, Self.automaticHookBytes / (4 * max(1, parameterCount))))
-    return capacity(units: units, rows: min(rows, units * max(positions, min(largestUnit, rows))))
-  }
 }

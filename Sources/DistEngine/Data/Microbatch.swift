@@ -18,16 +18,18 @@ package struct Microbatch {
     package let unitRows: Int
     /// Whether every unit is one record, so that there are no more sequences than units.
     package let unitsAreRecords: Bool
+    /// Rows from which on a unit gets a microbatch of its own; nil: it shares one where others fit.
+    package let ownMicrobatchRows: Int?
 
     /// Of one sequence that comes a piece at a time, in passes that keep keys and values.
     ///
     /// - Parameter rows: of a pass.
     package init(cachedPositions positions: Int, rows: Int) {
       precondition(rows >= 1 && positions >= rows, "passes of \(rows) rows for \(positions) positions")
-      (units, self.rows, self.positions, unitRows, unitsAreRecords) = (1, rows, positions, rows, true)
+      (units, self.rows, self.positions, unitRows, unitsAreRecords, ownMicrobatchRows) = (1, rows, positions, rows, true, nil)
     }
 
-    package init(units: Int, rows: Int, positions: Int, unitRows: Int? = nil, unitsAreRecords: Bool = false) {
+    package init(units: Int, rows: Int, positions: Int, unitRows: Int? = nil, unitsAreRecords: Bool = false, ownMicrobatchRows: Int? = nil) {
       let unitRows = unitRows ?? positions
       precondition(units >= 1 && positions >= 1 && unitRows >= positions && rows >= unitRows, "a microbatch holds at least one unit")
       self.units = units
@@ -35,6 +37,7 @@ package struct Microbatch {
       self.positions = positions
       self.unitRows = unitRows
       self.unitsAreRecords = unitsAreRecords
+      self.ownMicrobatchRows = ownMicrobatchRows
     }
 
     /// The most sequences: each has a row at least.

@@ -24,14 +24,4 @@ extension TokenizedDataset {
       return max(largest, taken.reduce(0, +))
     }
   }
-
-  /// Targets of a unit, on average, rounded up; 0 without units.
-  package func meanUnitTargets(ofRecords most: Int) -> Int {
-    guard unitCount > 0 else { return 0 }
-    let taken = (0..<unitCount).reduce(0) { $0 + min(most, units.records(of: $1).count) }
-    return (meanTargetCount * taken + unitCount - 1) / unitCount
-  }
-
-  /// Targets of a record, on average, rounded up; 0 without records.
-  package var meanTargetCount: Int { isEmpty ? 0 : (totalTargetCount + count - 1) / count }
 }

@@ -42,12 +42,17 @@ package struct ModelDeclaration {
   /// Of the products with the linear layers' matrices, for one row: 2 an element forward, 2 for the gradient at the input as far as the backward pass
   /// comes, 2 for the gradient of what is trained.
   package private(set) var flopsPerRow = 0
+  /// Every trained linear layer of the blocks, and elements of all linear layers' matrices, the head's among them.
+  package private(set) var trainedBlockLayers: [LinearShape] = []
+  package private(set) var matrixElements = 0
 
   struct Buffer {
     let name: String
     let category: MemoryPlan.Category
     var count: Int
     var lifetime: ClosedRange<Int>
+    /// The same where the gradient of a microbatch's only unit is kept: a block's operands then wait no longer than their own backward pass.
+    var onlyLifetime: ClosedRange<Int>
     /// In the book where it lives until the weighted sum.
     var isGradient = false
   }
@@ -179,7 +184,7 @@ package struct ModelDeclaration {
       extend(id, to: lifetime)
       return id
     }
-    buffers.append(Buffer(name: name, category: category, count: count, lifetime: lifetime))
+    buffers.append(Buffer(name: name, category: category, count: count, lifetime: lifetime, onlyLifetime: lifetime))
     let id = PassBufferID(index: buffers.count - 1)
     sharedBuffers[name] = id
     return id
@@ -224,12 +229,13 @@ package struct ModelDeclaration {
 
   /// A buffer of this stage that outlives the pass.
   mutating func persistent(_ name: String, count: Int) -> PassBufferID {
-    buffers.append(Buffer(name: bufferPrefix + name, category: .activations, count: count, lifetime: MemoryPlan.always))
+    buffers.append(
+      Buffer(name: bufferPrefix + name, category: .activations, count: count, lifetime: MemoryPlan.always, onlyLifetime: MemoryPlan.always))
     return PassBufferID(index: buffers.count - 1)
   }
 
   private mutating func add(_ name: String, _ category: MemoryPlan.Category, count: Int, at point: Int) -> PassBufferID {
-    buffers.append(Buffer(name: name, category: category, count: count, lifetime: point...point))
+    buffers.append(Buffer(name: name, category: category, count: count, lifetime: point...point, onlyLifetime: point...point))
     return PassBufferID(index: buffers.count - 1)
   }
 
@@ -252,8 +258,13 @@ package struct ModelDeclaration {
   }
 
   private mutating func extend(_ id: PassBufferID, to lifetime: ClosedRange<Int>) {
-    let old = buffers[id.index].lifetime
-    buffers[id.index].lifetime = min(old.lowerBound, lifetime.lowerBound)...max(old.upperBound, lifetime.upperBound)
+    func covering(_ one: ClosedRange<Int>, _ other: ClosedRange<Int>) -> ClosedRange<Int> {
+      min(one.lowerBound, other.lowerBound)...max(one.upperBound, other.upperBound)
+    }
+    // What waits for a block's weighted sum alone waits for nothing where its gradient is taken at once.
+    let waitsForBlock = lifetime == timeline.weightedSum...timeline.weightedSum && timeline.isBlock(stage)
+    buffers[id.index].lifetime = covering(buffers[id.index].lifetime, lifetime)
+    buffers[id.index].onlyLifetime = covering(buffers[id.index].onlyLifetime, waitsForBlock ? backward...backward : lifetime)
   }
 
   /// Where the gradient before a layer goes: in place of the one behind it, unless somebody reads that later.
@@ -272,6 +283,8 @@ package struct ModelDeclaration {
 
   /// - Parameter takesNorms: whether norms of its weight's gradient are ever taken.
   mutating func declareLinear(_ shape: LinearShape, takesNorms: Bool) {
+    matrixElements += shape.inputs * shape.outputs
+    if takesNorms && timeline.isBlock(stage) { trainedBlockLayers.append(shape) }
     flopsPerRow += (2 + (runsBackward ? 2 : 0) + (takesNorms ? 2 : 0)) * shape.inputs * shape.outputs
     guard takesNorms else { return }
     if stage == timeline.head {
@@ -289,7 +302,8 @@ package struct ModelDeclaration {
     buffers.map { buffer in
       let isBooked = buffer.isGradient && buffer.lifetime.upperBound >= timeline.weightedSum
       return plan.add(
-        buffer.name, isBooked ? .bookKeeping : buffer.category, count: buffer.count, lifetime: buffer.lifetime)
+        buffer.name, isBooked ? .bookKeeping : buffer.category, count: buffer.count,
+        courses: .init(several: buffer.lifetime, only: policy.keepsOnlyUnit ? buffer.onlyLifetime : buffer.lifetime))
     }
   }
 }

@@ -28,6 +28,8 @@ package struct PassPolicy: Sendable {
   }
 
   package var retention: Retention
+  /// Book-keeping where the blocks' gradient of a microbatch's only unit is taken at once, so that its operands don't wait.
+  package var keepsOnlyUnit = false
   package var logits: LogitStorage
   /// Norms are taken unit by unit without a gradient: those of a tied table then need its cross term, and its sum waits for it.
   package var takesGhostNorms: Bool

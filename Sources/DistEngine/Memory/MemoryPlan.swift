@@ -40,8 +40,44 @@ public struct MemoryPlan: Sendable {
     public let category: Category
     /// Bytes asked for.
     public let byteCount: Int
-    /// The points of a step's timeline at which the buffer holds something.
+    /// The points of a step's timeline at which the buffer holds something, on either course.
     public let lifetime: ClosedRange<Int>
+    /// Those on each course that a microbatch may take: a step with the microbatches of one doesn't need what another one's does.
+    public let courses: Courses
+
+    /// Whether the two are never alive together, whichever course is taken.
+    func mayShare(with other: Buffer) -> Bool { !courses.overlaps(other.courses) }
+  }
+
+  /// A buffer's lifetime on each of the two courses; nil where it isn't used.
+  public struct Courses: Sendable, Equatable {
+    /// Of a microbatch of several units, and of any where a plan has one course alone.
+    public let several: ClosedRange<Int>?
+    /// Of a microbatch of one unit, where the plan deals with that in another way.
+    public let only: ClosedRange<Int>?
+
+    package init(several: ClosedRange<Int>?, only: ClosedRange<Int>?) {
+      precondition(several != nil || only != nil, "a buffer that is never used")
+      (self.several, self.only) = (several, only)
+    }
+
+    /// The same on both.
+    package init(_ lifetime: ClosedRange<Int>) { self.init(several: lifetime, only: lifetime) }
+
+    func overlaps(_ other: Courses) -> Bool {
+      Self.overlap(several, other.several) || Self.overlap(only, other.only)
+    }
+
+    private static func overlap(_ one: ClosedRange<Int>?, _ other: ClosedRange<Int>?) -> Bool {
+      guard let one, let other else { return false }
+      return one.overlaps(other)
+    }
+
+    /// From the first use to the last, whatever the course.
+    var whole: ClosedRange<Int> {
+      guard let several, let only else { return several ?? only! }
+      return min(several.lowerBound, only.lowerBound)...max(several.upperBound, only.upperBound)
+    }
   }
 
   /// Where the buffers of a plan lie in the slab.
@@ -67,10 +103,18 @@ public struct MemoryPlan: Sendable {
     _ name: String, _ category: Category, count: Int, of type: Element.Type = Float.self,
     lifetime: ClosedRange<Int> = MemoryPlan.always, placement: Placement = .rank
   ) -> BufferID {
+    add(name, category, count: count, of: type, courses: Courses(lifetime), placement: placement)
+  }
+
+  /// Declares a buffer that isn't alive for as long on both courses.
+  package mutating func add<Element: BitwiseCopyable>(
+    _ name: String, _ category: Category, count: Int, of type: Element.Type = Float.self, courses: Courses, placement: Placement = .rank
+  ) -> BufferID {
     precondition(count >= 0, "buffer \(name) of \(count) elements")
     buffers.append(
       Buffer(
-        name: name, placement: placement, category: category, byteCount: count * MemoryLayout<Element>.stride, lifetime: lifetime))
+        name: name, placement: placement, category: category, byteCount: count * MemoryLayout<Element>.stride, lifetime: courses.whole,
+        courses: courses))
     return BufferID(index: buffers.count - 1)
   }
 
@@ -94,7 +138,7 @@ public struct MemoryPlan: Sendable {
   /// The slab, of the rank's own buffers. First fit by decreasing size: each buffer takes the lowest place that no buffer alive at the same time holds.
   public func layout() -> Layout {
     var offsets = [Int](repeating: 0, count: buffers.count)
-    var placed: [(lifetime: ClosedRange<Int>, bytes: Range<Int>)] = []
+    var placed: [(buffer: Buffer, bytes: Range<Int>)] = []
     var total = 0
     let order = buffers.indices.sorted {
       (buffers[$0].byteCount, $1) > (buffers[$1].byteCount, $0)
@@ -105,7 +149,7 @@ public struct MemoryPlan: Sendable {
       let size = (buffer.byteCount + Self.alignment - 1) / Self.alignment * Self.alignment
       if size == 0 { continue }
       var offset = 0
-      for other in placed where other.lifetime.overlaps(buffer.lifetime) {
+      for other in placed where !other.buffer.mayShare(with: buffer) {
         if other.bytes.lowerBound >= offset + size { break }
         offset = max(offset, other.bytes.upperBound)
       }
@@ -113,7 +157,7 @@ public struct MemoryPlan: Sendable {
       total = max(total, offset + size)
       let bytes = offset..<offset + size
       let position = placed.firstIndex { $0.bytes.lowerBound > bytes.lowerBound } ?? placed.endIndex
-      placed.insert((buffer.lifetime, bytes), at: position)
+      placed.insert((buffer, bytes), at: position)
     }
     return Layout(offsets: offsets, byteCount: total)
   }
@@ -146,11 +190,15 @@ public struct MemoryPlan: Sendable {
       .sorted { ($0.byteCount, $1.category.rawValue) > ($1.byteCount, $0.category.rawValue) }
   }
 
-  /// Places in `buffers` of those that are alive at the fullest point of the timeline.
+  /// Places in `buffers` of those that are alive at the fullest point of the timeline, on the course on which it is fullest.
   func buffersAliveAtPeak() -> [Int] {
-    let points = Set(buffers.map(\.lifetime.lowerBound)).sorted()
-    let alive = { (point: Int) in buffers.indices.filter { buffers[$0].lifetime.contains(point) } }
     let size = { (indices: [Int]) in indices.reduce(0) { $0 + buffers[$1].byteCount } }
-    return points.map(alive).max { size($0) < size($1) } ?? []
+    let fullest = [\Courses.several, \Courses.only].flatMap { (course: KeyPath<Courses, ClosedRange<Int>?>) in
+      let lifetimes = buffers.map { $0.courses[keyPath: course] }
+      return Set(lifetimes.compactMap { $0?.lowerBound }).sorted().map { point in
+        buffers.indices.filter { lifetimes[$0]?.contains(point) ?? false }
+      }
+    }
+    return fullest.max { size($0) < size($1) } ?? []
   }
 }

@@ -48,6 +48,12 @@ extension ModelConfiguration {
   package var blockShapes: [LinearShape] { trainingDeclaration.blockShapes }
   package var headShapes: [LinearShape] { trainingDeclaration.headShapes }
 
+  /// The blocks' trained linear layers, each, and elements of all linear layers' matrices.
+  package func linearLayers(trainable: TrainableParameters) -> (trainedInBlocks: [LinearShape], elements: Int) {
+    let declaration = declaration(trainable)
+    return (declaration.trainedBlockLayers, declaration.matrixElements)
+  }
+
   /// Labels of the classifier; of a model without, as many as `transformers` gives one that nothing is said of.
   package var labelCount: Int { labels?.count ?? 2 }
 

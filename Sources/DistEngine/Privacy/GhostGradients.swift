@@ -4,7 +4,8 @@
 ///
 /// With `flat` clipping factors are known when the backward pass is over, so inputs and output gradients are kept until then.
 /// Where a microbatch is one record, its gradient *is* the microbatch's: the plan may have each block's computed once, kept, measured,
-/// and added with its factor, which replaces the norm's products and the weighted product by one product and a pass.
+/// and added with its factor, which replaces the norm's products and the weighted product by one product and a pass. A plan may have it so
+/// for the microbatches of one unit alone, and book-keeping for those of several.
 /// Where blocks are recomputed, the book doesn't hold their layers: the model hands them over once more when factors are known.
 /// With `per-layer` a tensor's factors are known at its own layer, and nothing is kept but for a tied table.
 package final class GhostGradients: GradientAccumulator {
@@ -29,7 +30,7 @@ package final class GhostGradients: GradientAccumulator {
   private var knowsFactors = false
   /// Tensors whose gradients come twice, for norms and for the weighted sum.
   private let repeated: Set<Int>
-  /// Blocks whose gradient of the only record is kept; empty where records share microbatches.
+  /// Blocks whose gradient of a microbatch's only unit is kept; empty where the plan keeps none.
   private let kept: [KeptBlock]
   /// Index into `kept`, by tensor.
   private let keptBlockOfTensor: [Int?]
@@ -49,10 +50,12 @@ package final class GhostGradients: GradientAccumulator {
     /// - Parameters:
     ///   - layout: of the trained tensors.
     ///   - headGradientCount: floats of the head's weight where logits come in chunks, else 0.
-    ///   - keeps: whether a microbatch is one unit and its blocks' gradients are kept.
+    ///   - keeps: whether the blocks' gradients of a microbatch's only unit are kept.
+    ///   - booksSeveral: whether others' go by book-keeping, so that what is kept is of the one course alone.
     ///   - repeats: whether the gradients of the blocks come twice (``GradientSource/repeatBlockGradients(into:)``).
     package init(
-      layout: ParameterLayout, timeline: Timeline, rows: Int, headGradientCount: Int, keeps: Bool, repeats: Bool, in plan: inout MemoryPlan
+      layout: ParameterLayout, timeline: Timeline, rows: Int, headGradientCount: Int, keeps: Bool, booksSeveral: Bool, repeats: Bool,
+      in plan: inout MemoryPlan
     ) {
       let sum = timeline.weightedSum
       primaryWeights = plan.add("row weights", .bookKeeping, count: rows)
@@ -67,8 +70,10 @@ package final class GhostGradients: GradientAccumulator {
         if repeats { repeated.formUnion(tensors) }
         guard keeps else { continue }
         let floats = layout[tensors.lowerBound].offset..<layout[tensors.upperBound - 1].range.upperBound
+        let lifetime = timeline.backward(stage)...sum
         let buffer = plan.add(
-          "the only unit's gradient of h.\(stage - 1)", .perExampleGradients, count: floats.count, lifetime: timeline.backward(stage)...sum)
+          "the only unit's gradient of h.\(stage - 1)", .perExampleGradients, count: floats.count,
+          courses: .init(several: booksSeveral ? nil : lifetime, only: lifetime))
         kept.append((layout.groups.filter { tensors.contains($0.lowerBound) }, floats, buffer))
       }
       self.kept = kept
@@ -125,8 +130,9 @@ package final class GhostGradients: GradientAccumulator {
       addWeightedSum(gradient, units: units)
       return
     }
-    if let block = keptBlockOfTensor[tensor] {
-      keep(gradient, units: units, in: kept[block].gradient)
+    if count <= 1, let block = keptBlockOfTensor[tensor] {
+      keep(gradient, units: units, in: kept[block])
+      book.append((gradient, units))
       return
     }
     addNorms(of: gradient, units: units)
@@ -163,8 +169,8 @@ package final class GhostGradients: GradientAccumulator {
     }
   }
 
-  private func keep(_ gradient: LayerGradient, units: [Range<Int>], in slab: TensorSlab) {
-    precondition(units.count <= 1, "the gradient of one unit is kept, not of \(units.count)")
+  private func keep(_ gradient: LayerGradient, units: [Range<Int>], in block: KeptBlock) {
+    let slab = block.gradient
     guard let rows = units.first else { return }
     gradient.sumGradient(rows: rows, into: GradientTarget(overwritingTensorsOf: slab), workspace: workspaces[0])
     for tensor in [gradient.primary, gradient.secondary] {
@@ -198,12 +204,17 @@ package final class GhostGradients: GradientAccumulator {
     case .flat: factors.setFactors()
     case .perLayer: if let tiedTensor { factors.setFactors(tensor: tiedTensor) }
     }
-    let keptFactor = count == 0 ? nil : factors.factor(unit: 0, tensor: 0)
-    for block in kept {
-      for layer in block.layers { addKept(block.gradient, layer: layer, factor: keptFactor) }
-    }
     knowsFactors = true
-    for entry in book { addWeightedSum(entry.gradient, units: entry.units) }
+    // One order, whichever way a layer's gradient was taken: ranks that share a sum may have one unit or several at the same time.
+    let keptFactor = count == 0 ? nil : factors.factor(unit: 0, tensor: 0)
+    for entry in book {
+      let tensor = entry.gradient.anyTensor
+      if count <= 1, let block = keptBlockOfTensor[tensor], let layer = kept[block].layers.first(where: { $0.contains(tensor) }) {
+        addKept(kept[block].gradient, layer: layer, factor: keptFactor)
+      } else {
+        addWeightedSum(entry.gradient, units: entry.units)
+      }
+    }
     if !repeated.isEmpty { source.repeatBlockGradients(into: self) }
     guard let waitingHead, let tensor = headTensor else { return }
     if count == 1 {

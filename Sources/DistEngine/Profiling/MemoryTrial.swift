@@ -46,8 +46,8 @@ struct MemoryTrial {
     options.sharding = combination.sharding
     return ReplicaPlan(
       model: model, mode: combination.mode,
-      capacity: options.capacity(
-        mode: combination.mode, positions: length, typicalPositions: length, parameterCount: model.parameterCount),
+      capacity: options.capacities(
+        mode: combination.mode, positions: length, lengths: UnitLengths([length]), model: model)[0],
       optimizer: optimizer, threads: threads.largest, shards: options.shards(model.parameterLayout, topology: environment.topology))
   }
 }

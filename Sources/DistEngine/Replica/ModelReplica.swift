@@ -329,20 +329,28 @@ package final class ModelReplica {
     return parts + [last]
   }
 
-  /// Units by microbatch, the longest first, each as many as fit: those of a microbatch are of like length, and the short ones share few
-  /// microbatches.
+  /// Units by microbatch, filled by their rows: the longest first, each into the fullest that has room for it (best fit by decreasing size:
+  /// Johnson et al. 1974, at most 11/9 of the fewest there can be), so that short ones fill what long ones leave. Those that the plan wants
+  /// alone are.
+  ///
+  /// The order changes nothing but that of sums: draw, norms and factors are each unit's own.
   private func packed(_ units: [DrawnUnit], in dataset: TokenizedDataset) -> [[DrawnUnit]] {
+    let capacity = plan.capacity
     var groups: [[DrawnUnit]] = []
-    var rows = 0
+    // Microbatches with room for so many rows more.
+    var withRoom = [[Int]](repeating: [], count: capacity.rows + 1)
     let byLength = units.map { (targets: dataset.targetCount(of: $0), drawn: $0) }
       .sorted { ($0.targets, $1.drawn.unit) > ($1.targets, $0.drawn.unit) }
     for (count, drawn) in byLength {
-      if groups.isEmpty || groups[groups.count - 1].count == plan.capacity.units || rows + count > plan.capacity.rows {
-        groups.append([])
-        rows = 0
+      if count >= capacity.ownMicrobatchRows ?? .max {
+        groups.append([drawn])
+        continue
       }
-      groups[groups.count - 1].append(drawn)
-      rows += count
+      let room = (count...capacity.rows).first { !withRoom[$0].isEmpty }
+      let group = room.flatMap { withRoom[$0].popLast() } ?? groups.count
+      if group == groups.count { groups.append([]) }
+      groups[group].append(drawn)
+      if groups[group].count < capacity.units { withRoom[(room ?? capacity.rows) - count].append(group) }
     }
     return groups
   }

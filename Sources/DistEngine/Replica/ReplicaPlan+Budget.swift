@@ -5,7 +5,8 @@ extension ReplicaPlan {
   /// Ranks choose alike, whatever the slices that they own: choices are made for rank 0's.
   ///
   /// - Parameters:
-  ///   - capacity: of a microbatch; with `auto`, the most: a size that it exceeds makes microbatches smaller.
+  ///   - capacities: of a microbatch, the one that takes the least time first; with `auto`, the most: a size that all of them exceed makes
+  ///     microbatches smaller.
   ///   - largestUnit: targets of the largest unit that may be drawn.
   ///   - threads: of the largest team that uses the replica.
   ///   - shards: what of the model's state this rank holds; nil: all of it.
@@ -13,7 +14,7 @@ extension ReplicaPlan {
   ///   - limits: of the nodes of the job; a plan that one of them has no memory for is no plan.
   /// - Throws: ``TrainingError/overBudget(needed:budget:)``, ``TrainingError/notEnoughMemory(_:)``
   package init(
-    fastestFor configuration: TrainingConfiguration, model: ModelConfiguration, capacity: Microbatch.Capacity,
+    fastestFor configuration: TrainingConfiguration, model: ModelConfiguration, capacities: [Microbatch.Capacity],
     largestUnit: Int = 0, optimizer: OptimizerConfiguration?, stored: StoredTensors = StoredTensors(), threads: Int = 1, shards: ShardPlan? = nil, limits: [NodeLimit] = []
   ) throws {
     let layout = model.parameterTable(trainable: configuration.trainable).trained
@@ -26,14 +27,17 @@ extension ReplicaPlan {
         capacity: capacity, recompute: performance.recompute, optimizer: optimizer, trainable: configuration.trainable, stored: stored,
         hasLargeUnits: largestUnit > capacity.rows, threads: threads, choices: choices, shards: shards)
     }
-    let budget: Int?
-    switch performance.memoryBudget {
-    case .bytes(let count): budget = count
-    case .overStandard(let part):
-      budget = mode == .ghost ? Int((1 + part) * Double(plan(.standard, capacity, Choices(), first).byteCount)) : nil
+    func budget(_ capacity: Microbatch.Capacity) -> Int? {
+      switch performance.memoryBudget {
+      case .bytes(let count): count
+      case .overStandard(let part): mode == .ghost ? Int((1 + part) * Double(plan(.standard, capacity, Choices(), first).byteCount)) : nil
+      }
     }
+    guard let last = capacities.last else { preconditionFailure("a plan without a microbatch") }
+    let smaller = performance.microbatch == nil ? last.halvings.dropFirst() : []
     var smallest: ReplicaPlan?
-    for capacity in performance.microbatch == nil ? capacity.halvings : [capacity] {
+    for (place, capacity) in (capacities + smaller).enumerated() {
+      let budget = budget(place < capacities.count ? capacity : last)
       var smallestOfCapacity: ReplicaPlan?
       for choices in Choices.fastestFirst(mode: mode, clipping: configuration.clipping, model: model, capacity: capacity) {
         let candidate = plan(mode, capacity, choices, first)
@@ -46,7 +50,7 @@ extension ReplicaPlan {
       }
       smallest = smallestOfCapacity
       // A part over `standard` isn't worth smaller microbatches.
-      if case .overStandard = performance.memoryBudget, let smallest, smallest.fits(limits) {
+      if place >= capacities.count - 1, case .overStandard = performance.memoryBudget, let smallest, smallest.fits(limits) {
         self = plan(mode, capacity, smallest.choices, own)
         budgetBytes = budget
         return
@@ -81,8 +85,10 @@ extension ReplicaPlan.Choices {
       // Book-keeping's norms are left out.
       return clipping == .flat ? [Self(keepsOnlyExample: true), Self()] : [Self()]
     }
+    // Units are apart so that their gradients are kept.
+    let keeps = capacity.ownMicrobatchRows != nil
     // Where several records' factors are known last, logits that come in chunks are computed twice, and so is the head's gradient.
-    return model.labels == nil && (clipping == .flat || model.tiedEmbeddings) ? [Self(logits: .whole), Self()] : [Self()]
+    return model.labels == nil && (clipping == .flat || model.tiedEmbeddings) ? [Self(logits: .whole, keepsOnlyExample: keeps), Self(keepsOnlyExample: keeps)] : [Self(keepsOnlyExample: keeps)]
   }
 }
 

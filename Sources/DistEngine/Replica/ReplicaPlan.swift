@@ -27,7 +27,7 @@ package struct ReplicaPlan {
   package struct Choices: Sendable, Equatable {
     /// nil: the one that needs less memory.
     package var logits: PassPolicy.LogitStorage?
-    /// In flat `ghost` with one record a microbatch: whether its gradient is kept, or book-keeping done as otherwise.
+    /// In flat `ghost`: whether the gradient of a microbatch's only unit is kept, or book-keeping done as otherwise.
     package var keepsOnlyExample: Bool
 
     package init(logits: PassPolicy.LogitStorage? = nil, keepsOnlyExample: Bool = false) {
@@ -113,14 +113,17 @@ package struct ReplicaPlan {
     let isGhost = mode == .ghost && computesGradients
     let isFlatGhost = isGhost && clipping == .flat
     let keeps = choices.keepsOnlyExample
-    precondition(!keeps || isFlatGhost && capacity.units == 1, "one unit's gradient kept where there may be others")
+    let keepsAlways = keeps && capacity.units == 1
+    precondition(
+      !keeps || isFlatGhost && (keepsAlways || recompute == .none), "one unit's gradient kept where it can't be, or where blocks are computed twice for others")
     // Where ranks share a sum, a layer's gradient is added once a microbatch: chunks of the head would each be exchanged as a whole.
     let logits =
-      shards.exchangesByLayer ? .whole : choices.logits ?? Self.logitStorage(model, capacity: capacity, bookKeeps: isGhost && !keeps)
-    let policy = PassPolicy(
-      retention: !computesGradients ? .inference : isFlatGhost && !keeps ? .weightedSum : .backward,
+      shards.exchangesByLayer ? .whole : choices.logits ?? Self.logitStorage(model, capacity: capacity, bookKeeps: isGhost && !keepsAlways)
+    var policy = PassPolicy(
+      retention: !computesGradients ? .inference : isFlatGhost && !keepsAlways ? .weightedSum : .backward,
       logits: logits, takesGhostNorms: isGhost, outerLayersWait: isFlatGhost, recompute: recompute, trainable: trainable, threads: threads,
       cachesKeys: cachesKeys)
+    policy.keepsOnlyUnit = keeps && !keepsAlways
     let (declaration, passes) = model.declare(capacity: capacity, policy: policy, stored: stored)
     self.declaration = declaration
     self.model = passes
@@ -139,7 +142,7 @@ package struct ReplicaPlan {
     ghost = GhostGradients.Buffers(
       layout: layout, timeline: declaration.timeline, rows: isGhost ? capacity.rows : 0,
       headGradientCount: isGhost && logits != .whole ? declaration.headShapes.first.map { $0.inputs * $0.outputs } ?? 0 : 0, keeps: keeps,
-      repeats: isFlatGhost && !keeps && recompute == .blocks, in: &plan)
+      booksSeveral: !keepsAlways, repeats: isFlatGhost && !keeps && recompute == .blocks, in: &plan)
     optimizerState = optimizer.map { Optimizer.Buffers($0, count: shards.updatedCount, in: &plan) }
     workspace = Self.workspace(
       declaration, isGhost: isGhost, parts: isGhost ? min(threads, capacity.units) : 1, in: &plan)
@@ -167,7 +170,7 @@ package struct ReplicaPlan {
   /// Layers of which the plan takes norms one way or the other.
   private var shapesWithNorms: [LinearShape] {
     guard mode == .ghost else { return [] }
-    return (choices.keepsOnlyExample ? [] : declaration.blockShapes) + (logitChunkRows == nil ? declaration.headShapes : [])
+    return (choices.keepsOnlyExample && capacity.units == 1 ? [] : declaration.blockShapes) + (logitChunkRows == nil ? declaration.headShapes : [])
   }
 
   /// Times the ways to the norms that this plan takes, on some memory that is freed.

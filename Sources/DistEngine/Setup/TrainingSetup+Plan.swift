@@ -40,11 +40,11 @@ extension TrainingSetup {
       let (training, evaluation) = (sources.training, sources.evaluation)
       let most = configuration.unitField == nil ? 1 : configuration.maxRecordsPerUnit
       let largestUnit = configuration.unitField == nil ? 0 : training.largestUnit(ofRecords: most)
-      let capacity = configuration.performance.capacity(
-        mode: configuration.mode, positions: max(training.longestSequence, evaluation?.longestSequence ?? 1),
-        typicalPositions: training.meanUnitTargets(ofRecords: most), largestUnit: largestUnit, parameterCount: sources.model.parameterCount)
+      let capacities = configuration.performance.capacities(
+        mode: configuration.mode, clipping: configuration.clipping, positions: max(training.longestSequence, evaluation?.longestSequence ?? 1),
+        lengths: training.unitLengths(ofRecords: most), largestUnit: largestUnit, model: sources.model, trainable: configuration.trainable)
       return try ReplicaPlan(
-        fastestFor: configuration, model: sources.model, capacity: capacity, largestUnit: largestUnit, optimizer: configuration.optimizer,
+        fastestFor: configuration, model: sources.model, capacities: capacities, largestUnit: largestUnit, optimizer: configuration.optimizer,
         stored: sources.stored, threads: threads, shards: configuration.performance.shards(
           sources.model.parameterTable(trainable: configuration.trainable).trained, topology: topology),
         limits: limits)

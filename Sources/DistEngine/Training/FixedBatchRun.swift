@@ -15,21 +15,22 @@ package struct FixedBatchRun {
 
   /// A fresh model with AdamW in this process alone, and all of `dataset` as the batch.
   ///
-  /// - Parameter threads: of the largest team that steps run in.
+  /// - Parameters:
+  ///   - capacity: of a microbatch; nil: as a run with these options has it.
+  ///   - threads: of the largest team that steps run in.
   package init(
     model: ModelConfiguration, mode: TrainingMode, clipping: Clipping, microbatch: Int?, recompute: Recomputation,
-    dataset: TokenizedDataset, threads: Int = 1
+    dataset: TokenizedDataset, capacity: Microbatch.Capacity? = nil, threads: Int = 1
   ) throws {
     var configuration = TrainingConfiguration()
     configuration.mode = mode
     configuration.clipping = clipping
     configuration.performance.microbatch = microbatch
     configuration.performance.recompute = recompute
-    let capacity = configuration.performance.capacity(
-      mode: mode, positions: dataset.longestSequence, typicalPositions: dataset.meanTargetCount,
-      parameterCount: model.parameterCount)
+    let capacities = capacity.map { [$0] } ?? configuration.performance.capacities(
+      mode: mode, clipping: clipping, positions: dataset.longestSequence, lengths: dataset.unitLengths(ofRecords: 1), model: model)
     let plan = try ReplicaPlan(
-      fastestFor: configuration, model: model, capacity: capacity, optimizer: configuration.optimizer, threads: threads)
+      fastestFor: configuration, model: model, capacities: capacities, optimizer: configuration.optimizer, threads: threads)
     let replica = try ModelReplica(plan, norms: .timed(plan.timeNorms()))
     self.init(replica, dataset: dataset)
   }
@@ -60,6 +61,8 @@ package struct FixedBatchRun {
   private static let key = RandomKey(seed: 1)
 
   package var plannedBytes: Int { replica.arena.layout.byteCount }
+  /// What a microbatch may hold.
+  package var capacity: Microbatch.Capacity { replica.plan.capacity }
   /// The most records that a microbatch has.
   package var microbatchRecords: Int { replica.plan.capacity.units }
 
@@ -90,15 +93,22 @@ extension TokenizedDataset {
   ///
   /// - Parameter labels: how many a classifier has; nil: for a language model.
   package static func synthetic(records: Int, length: Int, labels: Int? = nil) -> TokenizedDataset {
-    let texts = (0..<records).map { record -> [UInt8] in
-      (0..<length).map { place -> UInt8 in
+    synthetic(lengths: [Int](repeating: length, count: records), labels: labels)
+  }
+
+  /// A record of so many targets each.
+  package static func synthetic(lengths: [Int], labels: Int? = nil) -> TokenizedDataset {
+    let longest = lengths.max() ?? 1
+    let texts = lengths.enumerated().map { record, length -> [UInt8] in
+      // One id more stands before or behind, and is a language model's first input.
+      (0..<(labels == nil ? length - 1 : length)).map { place -> UInt8 in
         let letter: Int = (place * 7 + record * 13) % 90
         return UInt8(32 + letter)
       }
     }
-    guard let labels else { return TokenizedDataset(RecordStore(texts), tokenizer: ByteTokenizer(), longestSequence: length) }
+    guard let labels else { return TokenizedDataset(RecordStore(texts), tokenizer: ByteTokenizer(), longestSequence: longest) }
     return TokenizedDataset(
       RecordStore(texts.map { $0[...] }, labels: texts.indices.map { Int32($0 % labels) }), tokenizer: ByteTokenizer(), format: .classification,
-      longestSequence: length)
+      longestSequence: longest)
   }
 }
