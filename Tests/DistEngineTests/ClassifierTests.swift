@@ -253,8 +253,9 @@ import Testing
       return replica.loss(of: [0], in: dataset).sum
     }
     let cut = try losses(padding: nil, [5, 6, 7])
-    #expect(try losses(padding: 9, [5, 6, 7, 9, 9]) == cut)
-    #expect(try losses(padding: nil, [5, 6, 7, 9, 9]) != cut)
+    // Products of five rows may be summed in another order than those of three: BLAS' kernels differ by processor.
+    #expect(try abs(losses(padding: 9, [5, 6, 7, 9, 9]) - cut) < 2e-6 * cut)
+    #expect(try abs(losses(padding: nil, [5, 6, 7, 9, 9]) - cut) > 1e-2 * cut)
     #expect(try losses(padding: 5, [5, 5]) == losses(padding: nil, [5]))
   }
 }
