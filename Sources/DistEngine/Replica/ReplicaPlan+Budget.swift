@@ -5,6 +5,7 @@ extension ReplicaPlan {
   /// Ranks choose alike, whatever the slices that they own: choices are made for rank 0's.
   ///
   /// - Parameters:
+  ///   - configuration: with its precision decided.
   ///   - capacity: of a microbatch; with `auto`, the most: a size that it exceeds makes microbatches smaller.
   ///   - largestUnit: targets of the largest unit that may be drawn.
   ///   - threads: of the largest team that uses the replica.
@@ -16,6 +17,7 @@ extension ReplicaPlan {
     fastestFor configuration: TrainingConfiguration, model: ModelConfiguration, capacity: Microbatch.Capacity,
     largestUnit: Int = 0, optimizer: OptimizerConfiguration?, stored: StoredTensors = StoredTensors(), threads: Int = 1, shards: ShardPlan? = nil, limits: [NodeLimit] = []
   ) throws {
+    let products = LayerProducts(configuration.precision ?? .f32)
     let layout = model.parameterTable(trainable: configuration.trainable).trained
     let own = shards ?? ShardPlan(layout)
     let first = own.ofFirstRank(layout)
@@ -24,7 +26,7 @@ extension ReplicaPlan {
       ReplicaPlan(
         model: model, mode: mode, clipping: configuration.clipping, maxGradNorm: configuration.maxGradNorm,
         capacity: capacity, recompute: performance.recompute, optimizer: optimizer, trainable: configuration.trainable, stored: stored,
-        hasLargeUnits: largestUnit > capacity.rows, threads: threads, choices: choices, shards: shards)
+        hasLargeUnits: largestUnit > capacity.rows, threads: threads, products: products, choices: choices, shards: shards)
     }
     let budget: Int?
     switch performance.memoryBudget {
@@ -62,7 +64,7 @@ extension ReplicaPlan {
   package var ofFirstRank: ReplicaPlan {
     ReplicaPlan(
       model: configuration, mode: mode, clipping: clipping, maxGradNorm: maxGradNorm, capacity: capacity, recompute: recompute,
-      optimizer: optimizer, trainable: trainable, stored: stored, hasLargeUnits: hasLargeUnits, computesGradients: computesGradients, threads: threads, choices: choices, shards: shards.ofFirstRank(layout))
+      optimizer: optimizer, trainable: trainable, stored: stored, hasLargeUnits: hasLargeUnits, computesGradients: computesGradients, threads: threads, products: products, choices: choices, shards: shards.ofFirstRank(layout))
   }
 
   private func fits(_ limits: [NodeLimit]) -> Bool { limits.allSatisfy { $0.refusal(of: self) == nil } }
