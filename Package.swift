@@ -23,12 +23,13 @@ let package = Package(
     .target(name: "CMPI", dependencies: ["CMPISystem"], path: "Sources/CMPI", exclude: ["System"]),
     .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "COneDNN", providers: [.apt(["libdnnl-dev"])]),
     .target(name: "CKernels"),
     .target(name: "PrivacyAccounting"),
     .target(
       name: "DistEngine",
       dependencies: [
-        "CMPI", "COpenBLAS", "CKernels", "CZlib", "PrivacyAccounting",
+        "CMPI", "COpenBLAS", "COneDNN", "CKernels", "CZlib", "PrivacyAccounting",
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "CryptoExtras", package: "swift-crypto"),
       ],

@@ -16,6 +16,7 @@ struct Modes: ParsableCommand {
   @Option(help: "Targets of a record.") var seqLen = 512
   @Option(help: "Examples processed at a time (default: auto).") var microbatch: Int?
   @Option(help: "none or blocks, separated by commas: each for every mode, they alternate too.") var recompute = "none"
+  @Option(help: "f32 or bf16, separated by commas: each for every one of these, they alternate too.") var precision = "f32"
   @Option(help: "Threads, separated by commas: they alternate too.") var threads = "1"
   @Option(help: "Timed steps of each combination, after one that isn't.") var steps = 3
 
@@ -25,12 +26,15 @@ struct Modes: ParsableCommand {
     let modes: [TrainingMode] = try Choice.list(modes, "mode")
     let dataset = TokenizedDataset.synthetic(records: batch, length: seqLen, labels: shape.isEncoder ? shape.labelCount : nil)
     let recomputations: [Recomputation] = try Choice.list(recompute, "recomputation")
+    let precisions: [Precision] = try Choice.list(precision, "precision")
     let teams = try Choice.numbers(threads, "number of threads").map(ThreadTeam.init(count:))
     var runs = try modes.flatMap { mode in
-      try recomputations.map {
-        try FixedBatchRun(
-          model: shape, mode: mode, clipping: clipping, microbatch: microbatch, recompute: $0, dataset: dataset,
-          threads: teams.map(\.count).max() ?? 1)
+      try recomputations.flatMap { recompute in
+        try precisions.map {
+          try FixedBatchRun(
+            model: shape, mode: mode, clipping: clipping, microbatch: microbatch, recompute: recompute, dataset: dataset,
+            threads: teams.map(\.count).max() ?? 1, precision: $0)
+        }
       }
     }
     // By mode, and within a mode by team.
@@ -50,11 +54,11 @@ struct Modes: ParsableCommand {
     let line = { (values: [String]) in print(values.joined(separator: "\t")) }
     print(
       "\(model), batch \(batch), T \(seqLen), \(shape.parameterCount) parameters; sgemm \(Int(rate / 1e9)) GFLOP/s, one thread")
-    line(["mode", "recompute", "threads", "s/step", "fastest", "tokens/s", "of sgemm's rate", "to the first", "planned MB"])
+    line(["precision", "mode", "recompute", "threads", "s/step", "fastest", "tokens/s", "of sgemm's rate", "to the first", "planned MB"])
     let median = seconds.map { $0.sorted()[$0.count / 2] }
     for (index, (run, team)) in combinations.enumerated() {
       line([
-        runs[run].mode.rawValue, runs[run].recompute.rawValue, "\(team.count)", String(format: "%.3f", median[index]),
+        runs[run].products == .float32 ? Precision.f32.rawValue : Precision.bf16.rawValue, runs[run].mode.rawValue, runs[run].recompute.rawValue, "\(team.count)", String(format: "%.3f", median[index]),
         String(format: "%.3f", seconds[index].min()!), String(format: "%.0f", tokens / median[index]),
         String(format: "%.2f", flops / rate / median[index] / Double(team.count)),
         String(format: "%.3f", median[index] / median[0]),

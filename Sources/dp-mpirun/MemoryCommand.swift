@@ -34,6 +34,8 @@ struct MemoryCommand: ParsableCommand {
   @Option(help: "sgd (without momentum) or adamw.")
   var optimizer = OptimizerName.adamw
 
+  @OptionGroup var precision: PrecisionOptions
+
   @Option(help: "MB that the ranks of a node may take together (default: what is available).")
   var memoryBudget: Int?
 
@@ -95,6 +97,7 @@ struct MemoryCommand: ParsableCommand {
     }
     configuration.steps = steps
     if optimizer == .sgd { configuration.optimizer = .sgd(momentum: 0, weightDecay: 0) }
+    configuration.precision = precision.precision.value
     configuration.memoryBudgetMb = memoryBudget
     try configuration.validate()
     return configuration

@@ -56,7 +56,7 @@ struct PlanText {
   }
 
   private var run: String {
-    "\(plan.mode.rawValue), \(plan.model) of \(plan.parameters) parameters; \(plan.steps) steps of \(plan.batchSize) records expected out of "
+    "\(plan.mode.rawValue), \(plan.model) of \(plan.parameters) parameters\(plan.precision == .f32 ? "" : ", products of \(plan.precision.rawValue)"); \(plan.steps) steps of \(plan.batchSize) records expected out of "
       + "\(plan.trainingUnits == plan.trainingRecords ? "" : "\(plan.trainingUnits) units of ")\(plan.trainingRecords), longest \(plan.longestRecord) targets"
   }
 

@@ -316,6 +316,14 @@ struct MemoryOptions: ParsableArguments {
   }
 }
 
+struct PrecisionOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Operands of the linear layers' products in passes: f32; bf16, rounded, with sums in float32; auto: bf16 where the processor has such products and "
+        + "the model 10 M parameters.", valueName: "f32|bf16|auto"))
+  var precision = AutomaticOr<Precision>.value(.f32)
+}
+
 struct RunOptions: ParsableArguments {
   @Option(help: "A seed, for tests: the run is reproducible and NOT private.")
   var seed: UInt64?
@@ -382,6 +390,7 @@ struct TrainOptions: ParsableArguments {
   @OptionGroup var optimization: OptimizationOptions
   @OptionGroup var memory: MemoryOptions
   @OptionGroup var sharding: ShardingOptions
+  @OptionGroup var precision: PrecisionOptions
   @OptionGroup var run: RunOptions
 
   func makeConfiguration() throws -> TrainingConfiguration {
@@ -392,6 +401,7 @@ struct TrainOptions: ParsableArguments {
     try optimization.apply(to: &configuration)
     try memory.apply(to: &configuration)
     sharding.apply(to: &configuration)
+    configuration.precision = precision.precision.value
     run.apply(to: &configuration)
     try configuration.validate()
     return configuration

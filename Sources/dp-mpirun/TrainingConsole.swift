@@ -26,6 +26,7 @@ struct TrainingConsole: TrainingObserver {
     say(
       "\(overview.mode.rawValue): \(overview.parameters) parameters, \(overview.ranks) rank\(overview.ranks == 1 ? "" : "s") on "
         + "\(nodes) node\(nodes == 1 ? "" : "s"), \(threads) thread\(threads == 1 ? "" : "s") on \(overview.usableCores) core\(overview.usableCores == 1 ? "" : "s") usable by rank 0, "
+        + (overview.precision == .f32 ? "" : "products of \(overview.precision.rawValue), ")
         + (overview.ranks == 1 ? "" : "state divided: \(overview.sharding.rawValue), ")
         + "\((Double(overview.plannedBytes) / Double(MemoryMeter.megabyte)).formatted(digits: 0)) MB planned a rank")
     say(

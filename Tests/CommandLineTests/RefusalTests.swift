@@ -52,6 +52,7 @@ extension LaunchedProgramTests {
         (["--microbatch", "0"], ExitStatus.usage, ["--microbatch 0"]),
         (["--threads", "0"], ExitStatus.usage, ["--threads 0", "1 to 1024"]),
         (["inspect", "--threads", "1025", "--out", "x"], ExitStatus.usage, ["--threads 1025"]),
+        (["--precision", "fp16"], ExitStatus.usage, ["--precision", "fp16"]),
         (["--threads", "some"], ExitStatus.usage, ["--threads", "some"]),
         (["--epochs", "1e300"], ExitStatus.usage, ["--epochs 1e+300"]),
         (["--shard", "all"], ExitStatus.usage, ["--shard", "all"]),

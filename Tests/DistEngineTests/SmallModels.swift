@@ -60,13 +60,14 @@ enum SmallModels {
   static func replica(
     _ mode: TrainingMode, _ model: ModelConfiguration, clipping: Clipping = .flat, maxGradNorm: Double = 1,
     microbatch: Int = 4, positions: Int = 24, rows: Int? = nil, ownFrom: Int? = nil, recompute: Recomputation = .none, threads: Int = 1,
-    choices: ReplicaPlan.Choices = .init(), norms: NormChoice = .always(.gram)
+    choices: ReplicaPlan.Choices = .init(), norms: NormChoice = .always(.gram),
+    products: LayerProducts = .float32
   ) throws -> ModelReplica {
     let replica = try ModelReplica(
       ReplicaPlan(
         model: model, mode: mode, clipping: clipping, maxGradNorm: maxGradNorm,
         capacity: Microbatch.Capacity(units: microbatch, rows: rows ?? microbatch * positions, positions: positions, ownMicrobatchRows: ownFrom),
-        recompute: recompute, optimizer: nil, threads: threads, choices: choices), norms: norms)
+        recompute: recompute, optimizer: nil, threads: threads, products: products, choices: choices), norms: norms)
     fill(replica.parameters, model)
     return replica
   }

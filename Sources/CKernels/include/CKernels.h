@@ -157,6 +157,12 @@ void ck_widen_f16(size_t rows, size_t p, const void *x, size_t ldx, float *y, si
 // Whether any of x[n] has all of these bits: those of the exponent (0x7F80 of BF16, 0x7C00 of F16) are infinity's and NaN's.
 int ck_has_exponent(size_t n, const void *x, uint16_t exponent);
 
+// ---- Operands of bfloat16 products -----------------------------------------------------------------------------------
+// y[r,:] = scale x[r,:], rounded to nearest even: at most 2^-9 of each element, but for subnormal numbers. Writes.
+void ck_round_bf16(size_t rows, size_t p, const float *x, size_t ldx, float scale, uint16_t *y, size_t ldy);
+// y[r,:] = x[r,:], or with `adds` y[r,:] += x[r,:].
+void ck_take_rows(size_t rows, size_t p, const float *x, size_t ldx, int adds, float *y, size_t ldy);
+
 // ---- Mapped files -------------------------------------------------------------------------------------------------
 // From now on a read of these bytes where the file no longer has them (SIGBUS) waits `delay` milliseconds, writes `line` to standard error and
 // ends the process with `status`. `line` stays where it is until the mapping is forgotten. Called by one thread at a time.

@@ -1,6 +1,6 @@
 extension RunPlan: Encodable {
   enum CodingKeys: String, CodingKey {
-    case mode, clipping, model, parameters, ranks, sharding, steps, norms, epsilon, delta, accountant
+    case mode, clipping, model, parameters, precision, ranks, sharding, steps, norms, epsilon, delta, accountant
     case ranksPerNode = "ranks_per_node"
     case trainingRecords = "training_records"
     case trainingUnits = "training_units"
@@ -37,6 +37,7 @@ extension RunPlan: Encodable {
     try values.encode(mode.isPrivate ? clipping : nil, forKey: .clipping)
     try values.encode(model, forKey: .model)
     try values.encode(parameters, forKey: .parameters)
+    try values.encode(precision, forKey: .precision)
     try values.encode(ranks, forKey: .ranks)
     try values.encode(ranksPerNode, forKey: .ranksPerNode)
     try values.encode(sharding, forKey: .sharding)

@@ -32,6 +32,8 @@ public struct RunPlan: Sendable {
   public let microbatchRows: Int
   /// Targets from which on a unit gets a microbatch of its own; nil: it shares one where others fit.
   public let ownMicrobatchRows: Int?
+  /// Of the linear layers' products, as decided.
+  public let precision: Precision
   public let sharding: Sharding
   /// Bytes of a rank's buffers, as they are laid out, those included that its node shares.
   public let rankBytes: Int
@@ -72,6 +74,7 @@ public struct RunPlan: Sendable {
       rank: 0, nodeOfRank: nodes, hosts: (0...nodes[ranks - 1]).map { "node \($0)" })
     let setup = try TrainingSetup(alone: configuration, topology: topology, ranksPerNode: ranksPerNode)
     let plan = setup.plan
+    precision = setup.configuration.precision ?? .f32
     sharding = plan.shards.sharding
     mode = configuration.mode
     clipping = configuration.clipping

@@ -84,6 +84,8 @@ public struct TrainingConfiguration: Sendable {
   public var checkpointSeconds = 600
   /// Checkpoints that are kept while the run goes on.
   public var keepCheckpoints = 2
+  /// Of the linear layers' products; nil: by processor and model (`auto`).
+  public var precision: Precision? = .f32
   public var performance = PerformanceOptions()
 
   public init() {}

@@ -25,6 +25,8 @@ public enum TrainingError: UserError, Equatable {
   case vocabularyTooSmall(tokenizer: Int, model: Int)
   case tokenTypesTooMany(file: String, types: Int32, model: Int)
   case outputHoldsRun(String)
+  /// `--precision bf16` where it can't be; why.
+  case noBFloat16(String)
   /// A preset where trained weights are needed.
   case noWeights(preset: String)
   /// An adapter beside a preset, whose parameters are other ones each time.
@@ -107,6 +109,7 @@ public enum TrainingError: UserError, Equatable {
       "--memory-budget \(budget): a rank's buffers need \((needed - 1) / MemoryMeter.megabyte + 1)MB at least: allow that many, or lower --microbatch or --seq-len"
     case .notEnoughMemory(let what): "the run \(what)"
     case .outputHoldsRun(let path): "--output \(path) holds a run already: name another directory"
+    case .noBFloat16(let why): "--precision bf16: \(why); use f32, or auto, which takes bf16 where it can"
     case .ranksDisagree(let what, let rank, let host):
       "\(what) of rank \(rank) on \(host) differ from those of rank 0: every host must have the same files and options"
     case .lossNotFinite(let step): "no loss is finite at step \(step): the run diverged; a smaller --learning-rate may help"

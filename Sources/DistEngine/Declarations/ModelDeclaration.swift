@@ -35,6 +35,8 @@ package struct ModelDeclaration {
   package private(set) var rowScratchBuffer: PassBufferID?
   /// nil: nothing is mapped.
   private(set) var wideningTiles: PassBufferID?
+  /// nil: the linear layers' products are of float32.
+  private(set) var roundedOperands: PassBufferID?
   /// Columns that column sums must have.
   package private(set) var columnSums = 0
   /// Rows of the largest table: a place for each.
@@ -141,7 +143,7 @@ package struct ModelDeclaration {
   mutating func readsAsStored(_ id: ParameterID) {
     guard !isTrained(id), stored.contains(parameters[id.index].name) else { return }
     parameters[id.index].isMapped = true
-    if wideningTiles == nil {
+    if wideningTiles == nil, policy.products == .float32 {
       wideningTiles = shared("widened tiles", .workspace, count: policy.threads * WideningTiles.count, lifetime: MemoryPlan.always)
     }
   }
@@ -286,6 +288,10 @@ package struct ModelDeclaration {
     matrixElements += shape.inputs * shape.outputs
     if takesNorms && timeline.isBlock(stage) { trainedBlockLayers.append(shape) }
     flopsPerRow += (2 + (runsBackward ? 2 : 0) + (takesNorms ? 2 : 0)) * shape.inputs * shape.outputs
+    if case .bfloat16 = policy.products, roundedOperands == nil {
+      roundedOperands = shared(
+        "bf16 operands", .workspace, count: BFloat16Products.floatCount(rows: mostProductRows, threads: policy.threads), lifetime: MemoryPlan.always)
+    }
     guard takesNorms else { return }
     if stage == timeline.head {
       headShapes.append(shape)
@@ -293,6 +299,9 @@ package struct ModelDeclaration {
       blockShapes.append(shape)
     }
   }
+
+  /// Rows that a linear layer's product may have: those of a microbatch, or a classifier's sequences.
+  var mostProductRows: Int { max(capacity.rows, capacity.sequences) }
 
   mutating func needsColumnSums(_ columns: Int) { columnSums = max(columnSums, columns) }
   mutating func needsPlaces(forRows rows: Int) { tableRows = max(tableRows, rows) }

@@ -10,7 +10,9 @@ package final class PassMemory {
   /// The mapped ones, by their index.
   private let mapped: [NarrowMatrix]
   /// nil: nothing is mapped.
-  let tiles: WideningTiles?
+  private let tiles: WideningTiles?
+  /// nil: the linear layers' products are of float32.
+  private let rounded: BFloat16Products?
   private let arena: MemoryArena
   private let buffers: [MemoryPlan.BufferID]
 
@@ -33,6 +35,12 @@ package final class PassMemory {
     declaration = table
     self.mapped = mapped
     tiles = model.wideningTiles.map { WideningTiles(arena.elements(buffers[$0.index])) }
+    if case .bfloat16(let library) = model.policy.products, let operands = model.roundedOperands {
+      rounded = BFloat16Products(
+        library, rows: model.mostProductRows, threads: model.policy.threads, memory: arena.elements(buffers[operands.index]))
+    } else {
+      rounded = nil
+    }
     self.parameters = TensorSlab(parameters.baseAddress ?? Self.nothing, extents: table.trained.extents)
     self.frozen = TensorSlab(frozen.baseAddress ?? Self.nothing, extents: table.frozen.extents)
     self.buffers = buffers
@@ -45,6 +53,15 @@ package final class PassMemory {
 
   func elements(_ id: PassBufferID) -> Vector { arena.elements(buffers[id.index]) }
   func view(_ id: ParameterID) -> StoredMatrix { declaration.view(id, trained: parameters, frozen: frozen, mapped: mapped) }
+
+  /// The product of a linear layer's pass, `y = (alpha · x) · w`, or added to y: what such products are made of is chosen here alone.
+  ///
+  /// Every product that makes activations of activations, or gradients of gradients, row by row, is one of these but attention's, which are within a
+  /// sequence.
+  func multiply(_ x: Matrix, _ w: MatrixProducts.StoredOperand, into y: Matrix, alpha: Float = 1, adding: Bool) {
+    if let rounded { return rounded.multiply(x, w, into: y, alpha: alpha, adding: adding) }
+    MatrixProducts.multiply(.plain(x), w, into: y, alpha: alpha, beta: adding ? 1 : 0, tiles: tiles)
+  }
 }
 
 /// A pass of one microbatch through a model: turns what layers declared into memory.
@@ -58,7 +75,9 @@ package struct Pass {
   }
 
   package var rows: Int { batch.rowCount }
-  var tiles: WideningTiles? { memory.tiles }
+  func multiply(_ x: Matrix, _ w: MatrixProducts.StoredOperand, into y: Matrix, alpha: Float = 1, adding: Bool = false) {
+    memory.multiply(x, w, into: y, alpha: alpha, adding: adding)
+  }
 
   /// `[R, columns]` at the start of a buffer.
   func matrix(_ id: PassBufferID, columns: Int) -> Matrix { matrix(id, rows: rows, columns: columns) }

@@ -41,10 +41,11 @@ package struct PassPolicy: Sendable {
   package var threads: Int
   /// In a forward pass alone: whether keys and values stay, so that the next pass need only see what is new.
   package var cachesKeys: Bool
+  package var products: LayerProducts
 
   package init(
     retention: Retention, logits: LogitStorage, takesGhostNorms: Bool, outerLayersWait: Bool, recompute: Recomputation,
-    trainable: TrainableParameters = .all, threads: Int, cachesKeys: Bool = false
+    trainable: TrainableParameters = .all, threads: Int, cachesKeys: Bool = false, products: LayerProducts = .float32
   ) {
     precondition(!cachesKeys || retention == .inference, "keys of a pass whose parameters will change")
     self.retention = retention
@@ -55,6 +56,7 @@ package struct PassPolicy: Sendable {
     self.trainable = trainable
     self.threads = threads
     self.cachesKeys = cachesKeys
+    self.products = products
   }
 
   /// To know a model's parameters alone.

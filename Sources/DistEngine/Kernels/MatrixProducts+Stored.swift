@@ -25,15 +25,15 @@ extension MatrixProducts {
     case transposed(StoredMatrix)
   }
 
-  /// `c[m,n] = a[m,k] · b[k,n] + beta · c`, the products being those of floats, whatever b is stored as: of narrow elements a tile at a time is widened.
+  /// `c[m,n] = alpha · a[m,k] · b[k,n] + beta · c`, the products being those of floats, whatever b is stored as: of narrow elements a tile at a time is widened.
   ///
   /// - Parameter tiles: for as many threads as the current team has; of floats not used.
-  package static func multiply(_ a: Operand, _ b: StoredOperand, into c: Matrix, beta: Float = 0, tiles: WideningTiles?) {
+  package static func multiply(_ a: Operand, _ b: StoredOperand, into c: Matrix, alpha: Float = 1, beta: Float = 0, tiles: WideningTiles?) {
     let narrow: NarrowMatrix
     let isTransposed: Bool
     switch b {
-    case .plain(.floats(let m)): return multiply(a, .plain(m), into: c, beta: beta)
-    case .transposed(.floats(let m)): return multiply(a, .transposed(m), into: c, beta: beta)
+    case .plain(.floats(let m)): return multiply(a, .plain(m), into: c, alpha: alpha, beta: beta)
+    case .transposed(.floats(let m)): return multiply(a, .transposed(m), into: c, alpha: alpha, beta: beta)
     case .plain(.narrow(let m)): (narrow, isTransposed) = (m, false)
     case .transposed(.narrow(let m)): (narrow, isTransposed) = (m, true)
     }
@@ -56,7 +56,7 @@ extension MatrixProducts {
           let block = isTransposed ? narrow.block(n, k) : narrow.block(k, n)
           let tile = tiles.tile(ofThread: thread, rows: block.rows, columns: block.columns)
           block.widen(into: tile)
-          sgemm(a.columns(k), isTransposed ? .transposed(tile) : .plain(tile), into: c.columns(n), alpha: 1, beta: start == 0 ? beta : 1)
+          sgemm(a.columns(k), isTransposed ? .transposed(tile) : .plain(tile), into: c.columns(n), alpha: alpha, beta: start == 0 ? beta : 1)
         }
       }
     }

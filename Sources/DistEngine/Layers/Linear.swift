@@ -55,19 +55,19 @@ package struct Linear: Sendable {
   /// Writes `y[R,p] = x[R,d]·W + b`.
   func forward(_ x: Matrix, into y: Matrix, in pass: Pass) {
     if let bias { RowKernels.fillRows(y, with: pass.vector(bias)) }
-    MatrixProducts.multiply(.plain(x), weightOperand(pass), into: y, beta: bias == nil ? 0 : 1, tiles: pass.tiles)
+    pass.multiply(x, weightOperand(pass), into: y, adding: bias != nil)
   }
 
   /// Adds `x[R,d]·W + b` to `y[R,p]`: the residual stream takes a block's result without a buffer between.
   func forwardAdding(_ x: Matrix, to y: Matrix, in pass: Pass) {
     if let bias { RowKernels.addRows(y, pass.vector(bias)) }
-    MatrixProducts.multiply(.plain(x), weightOperand(pass), into: y, beta: 1, tiles: pass.tiles)
+    pass.multiply(x, weightOperand(pass), into: y, adding: true)
   }
 
   /// Writes the gradient at the input, `dx[R,d] = dy[R,p]·Wᵀ`, or adds it.
   func backward(outputGradient dy: Matrix, into dx: Matrix, adding: Bool = false, in pass: Pass) {
     let transposed: MatrixProducts.StoredOperand = layout == .inputByOutput ? .transposed(pass.stored(weight)) : .plain(pass.stored(weight))
-    MatrixProducts.multiply(.plain(dy), transposed, into: dx, beta: adding ? 1 : 0, tiles: pass.tiles)
+    pass.multiply(dy, transposed, into: dx, adding: adding)
   }
 
   func gradient(input: LinearInput, outputGradient: Matrix, in pass: Pass) -> LinearGradient {

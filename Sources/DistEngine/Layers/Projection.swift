@@ -58,12 +58,12 @@ package struct Projection: Sendable {
   /// Writes u: what the backward pass needs of the forward pass, also where the result isn't.
   func lower(_ x: Matrix, in pass: Pass) {
     guard let adapter else { return }
-    MatrixProducts.multiply(.plain(x), .transposed(pass.matrix(adapter.down.weight)), into: adapter.lowered(pass), alpha: adapter.scale)
+    pass.multiply(x, .transposed(pass.stored(adapter.down.weight)), into: adapter.lowered(pass), alpha: adapter.scale)
   }
 
   private func raise(to y: Matrix, in pass: Pass) {
     guard let adapter else { return }
-    MatrixProducts.multiply(.plain(adapter.lowered(pass)), .transposed(pass.matrix(adapter.up.weight)), into: y, beta: 1)
+    pass.multiply(adapter.lowered(pass), .transposed(pass.stored(adapter.up.weight)), into: y, adding: true)
   }
 
   // MARK: Backward
@@ -86,7 +86,7 @@ package struct Projection: Sendable {
     if let adapter {
       let gradient = adapter.loweredGradient(pass)
       sink.receive(adapter.up.gradient(input: .stored(adapter.lowered(pass)), outputGradient: dy, in: pass), in: pass)
-      MatrixProducts.multiply(.plain(dy), .plain(pass.matrix(adapter.up.weight)), into: gradient, alpha: adapter.scale)
+      pass.multiply(dy, .plain(pass.stored(adapter.up.weight)), into: gradient, alpha: adapter.scale)
       sink.receive(adapter.down.gradient(input: input, outputGradient: gradient, in: pass), in: pass)
     }
     base.backward(outputGradient: dy, into: dx, adding: adding, in: pass)

@@ -23,12 +23,18 @@ public enum MemoryScaling {
       if let output { try MemoryReport.prepare(directory: output) }
       return try MemoryReport(merging: earlier)
     }
+    var precisions: [String: Precision] = [:]
+    for name in configuration.models {
+      let precision = try world.decidedPrecision(configuration.precision, models[name]!)
+      precisions[name] = precision
+      if precision != .f32 { report.note("\(name): products of \(precision.rawValue), by \(BFloat16Probe.description())") }
+    }
     let peaksAreReset = try canResetPeaks(&report, environment)
     try warmUp(environment)
     let threads = try ThreadCounts(PerformanceOptions(), in: environment)
     for combination in configuration.combinations(environment.topology) {
       let record = try MemoryTrial(
-        combination: combination, model: models[combination.model]!, optimizer: configuration.optimizer,
+        combination: combination, model: models[combination.model]!, precision: precisions[combination.model]!, optimizer: configuration.optimizer,
         steps: configuration.steps, memoryBudget: configuration.memoryBudgetMb.map { $0 * MemoryMeter.megabyte },
         peaksAreReset: peaksAreReset, threads: threads, environment: environment
       ).run()

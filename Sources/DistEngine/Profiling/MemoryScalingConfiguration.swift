@@ -12,6 +12,8 @@ public struct MemoryScalingConfiguration: Sendable {
   /// Steps of each combination. The first is not timed where there are more.
   public var steps = 3
   public var optimizer = OptimizerConfiguration.adamW(beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01)
+  /// Of the linear layers' products; nil: by processor and model (`auto`).
+  public var precision: Precision? = .f32
   /// What the ranks of a node may take together, in MB; nil: what is available.
   public var memoryBudgetMb: Int?
 

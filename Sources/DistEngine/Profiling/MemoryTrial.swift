@@ -4,6 +4,7 @@ import Foundation
 struct MemoryTrial {
   let combination: MemoryCombination
   let model: ModelConfiguration
+  let precision: Precision
   let optimizer: OptimizerConfiguration
   let steps: Int
   let memoryBudget: Int?
@@ -48,7 +49,7 @@ struct MemoryTrial {
       model: model, mode: combination.mode,
       capacity: options.capacities(
         mode: combination.mode, positions: length, lengths: UnitLengths([length]), model: model)[0],
-      optimizer: optimizer, threads: threads.largest, shards: options.shards(model.parameterLayout, topology: environment.topology))
+      optimizer: optimizer, threads: threads.largest, products: LayerProducts(precision), shards: options.shards(model.parameterLayout, topology: environment.topology))
   }
 }
 

@@ -5,6 +5,7 @@ extension ReplicaPlan {
   /// Ranks choose alike, whatever the slices that they own: choices are made for rank 0's.
   ///
   /// - Parameters:
+  ///   - configuration: with its precision decided.
   ///   - capacities: of a microbatch, the one that takes the least time first; with `auto`, the most: a size that all of them exceed makes
   ///     microbatches smaller.
   ///   - largestUnit: targets of the largest unit that may be drawn.
@@ -17,6 +18,7 @@ extension ReplicaPlan {
     fastestFor configuration: TrainingConfiguration, model: ModelConfiguration, capacities: [Microbatch.Capacity],
     largestUnit: Int = 0, optimizer: OptimizerConfiguration?, stored: StoredTensors = StoredTensors(), threads: Int = 1, shards: ShardPlan? = nil, limits: [NodeLimit] = []
   ) throws {
+    let products = LayerProducts(configuration.precision ?? .f32)
     let layout = model.parameterTable(trainable: configuration.trainable).trained
     let own = shards ?? ShardPlan(layout)
     let first = own.ofFirstRank(layout)
@@ -25,7 +27,7 @@ extension ReplicaPlan {
       ReplicaPlan(
         model: model, mode: mode, clipping: configuration.clipping, maxGradNorm: configuration.maxGradNorm,
         capacity: capacity, recompute: performance.recompute, optimizer: optimizer, trainable: configuration.trainable, stored: stored,
-        hasLargeUnits: largestUnit > capacity.rows, threads: threads, choices: choices, shards: shards)
+        hasLargeUnits: largestUnit > capacity.rows, threads: threads, products: products, choices: choices, shards: shards)
     }
     func budget(_ capacity: Microbatch.Capacity) -> Int? {
       switch performance.memoryBudget {
@@ -66,7 +68,7 @@ extension ReplicaPlan {
   package var ofFirstRank: ReplicaPlan {
     ReplicaPlan(
       model: configuration, mode: mode, clipping: clipping, maxGradNorm: maxGradNorm, capacity: capacity, recompute: recompute,
-      optimizer: optimizer, trainable: trainable, stored: stored, hasLargeUnits: hasLargeUnits, computesGradients: computesGradients, threads: threads, choices: choices, shards: shards.ofFirstRank(layout))
+      optimizer: optimizer, trainable: trainable, stored: stored, hasLargeUnits: hasLargeUnits, computesGradients: computesGradients, threads: threads, products: products, choices: choices, shards: shards.ofFirstRank(layout))
   }
 
   private func fits(_ limits: [NodeLimit]) -> Bool { limits.allSatisfy { $0.refusal(of: self) == nil } }

@@ -17,6 +17,8 @@ package struct ReplicaPlan {
   package let stored: StoredTensors
   /// Threads of the largest team that uses the replica: each has scratch of its own.
   package let threads: Int
+  /// Of the passes.
+  package let products: LayerProducts
   package let choices: Choices
   package let shards: ShardPlan
   package private(set) var memory = MemoryPlan()
@@ -71,11 +73,12 @@ package struct ReplicaPlan {
     model: ModelConfiguration, mode: TrainingMode, clipping: Clipping = .flat, maxGradNorm: Double = 1,
     capacity: Microbatch.Capacity, recompute: Recomputation = .none, optimizer: OptimizerConfiguration?,
     trainable: TrainableParameters = .all, stored: StoredTensors = StoredTensors(), hasLargeUnits: Bool = false, computesGradients: Bool = true,
-    cachesKeys: Bool = false, threads: Int = 1, choices: Choices = Choices(),
+    cachesKeys: Bool = false, threads: Int = 1, products: LayerProducts = .float32, choices: Choices = Choices(),
     shards: ShardPlan? = nil
   ) {
     self.hasLargeUnits = hasLargeUnits
     self.threads = threads
+    self.products = products
     self.choices = choices
     self.configuration = model
     self.trainable = trainable
@@ -122,7 +125,7 @@ package struct ReplicaPlan {
     var policy = PassPolicy(
       retention: !computesGradients ? .inference : isFlatGhost && !keepsAlways ? .weightedSum : .backward,
       logits: logits, takesGhostNorms: isGhost, outerLayersWait: isFlatGhost, recompute: recompute, trainable: trainable, threads: threads,
-      cachesKeys: cachesKeys)
+      cachesKeys: cachesKeys, products: products)
     policy.keepsOnlyUnit = keeps && !keepsAlways
     let (declaration, passes) = model.declare(capacity: capacity, policy: policy, stored: stored)
     self.declaration = declaration

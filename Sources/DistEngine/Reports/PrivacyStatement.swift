@@ -17,6 +17,9 @@ package struct PrivacyStatement: Encodable, Sendable {
   package let noiseMultiplier: Double
   package let maxGradNorm: Double?
   package let clipping: String?
+  let precision: Precision
+  /// What the noise is scaled for beyond C: see docs/privacy.md, "Rounding".
+  let roundingMargin: Double?
   package let steps: Int
   package let accountant: String?
   let trainable: TrainableParameters
@@ -39,7 +42,7 @@ package struct PrivacyStatement: Encodable, Sendable {
   package private(set) var warnings: [String]
 
   enum CodingKeys: String, CodingKey {
-    case epsilon, delta, unit, relation, sampler, clipping, steps, accountant, trainable, adapter, scope, warnings, spent, history
+    case epsilon, delta, unit, relation, sampler, clipping, precision, steps, accountant, trainable, adapter, scope, warnings, spent, history
     case runID = "run_id"
     case maxRecordsPerUnit = "max_records_per_unit"
     case startModel = "start_model"
@@ -50,6 +53,7 @@ package struct PrivacyStatement: Encodable, Sendable {
     case expectedBatchSize = "expected_batch_size"
     case noiseMultiplier = "noise_multiplier"
     case maxGradNorm = "max_grad_norm"
+    case roundingMargin = "rounding_margin"
     case isPrivate = "private"
   }
 
@@ -74,6 +78,8 @@ package struct PrivacyStatement: Encodable, Sendable {
     noiseMultiplier = privacy?.noiseMultiplier ?? 0
     maxGradNorm = privacy?.maxGradNorm
     clipping = privacy?.clipping.rawValue
+    precision = setup.configuration.precision ?? .f32
+    roundingMargin = privacy == nil ? nil : ClippedGradientSum.roundingMargin
     self.steps = steps
     accountant = privacy?.accountant.rawValue
     (trainable, adapter) = (setup.configuration.trainable, AdapterClaim(setup.model))

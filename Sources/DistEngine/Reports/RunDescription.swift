@@ -4,6 +4,9 @@ import Foundation
 struct RunDescription: Encodable {
   let version = ProgramVersion.current
   let blas: String
+  let precision: Precision
+  /// What makes bfloat16's products; nil: none are.
+  let bfloat16Products: String?
   let started: Date
   /// Every start of the run: when, on what, and the step that its model had been through.
   let starts: [JSONValue]
@@ -85,6 +88,8 @@ struct RunDescription: Encodable {
     let configuration = setup.configuration
     let shape = setup.model
     blas = MatrixProducts.libraryDescription
+    precision = configuration.precision ?? .f32
+    bfloat16Products = precision == .bf16 ? BFloat16Probe.description() : nil
     started = Date()
     let start: [String: JSONValue] = [
       "started": .string(started.ISO8601Format()), "ranks": .integer(overview.ranks), "hosts": .array(overview.hosts.map(JSONValue.string)),

@@ -160,6 +160,8 @@ public struct TrainingOverview: Sendable {
   public let privacy: PrivacyParameters?
   public let warnings: [String]
   public let plannedBytes: Int
+  /// Of the linear layers' products.
+  public let precision: Precision
   public let sharding: Sharding
   public let noise: NoisePlacement
   /// Of a classifier; nil: a language model.

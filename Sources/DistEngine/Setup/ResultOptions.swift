@@ -38,6 +38,8 @@ struct ResultOptions {
     values["--learning-rate"] = "\(configuration.learningRate)"
     values["--schedule"] = configuration.schedule.rawValue
     values["--warmup"] = "\(configuration.warmupSteps)"
+    // Left out of float32's, which all checkpoints were of that don't say.
+    if let precision = configuration.precision, precision != .f32 { values["--precision"] = precision.rawValue }
     values["--seed"] = configuration.seed.map { "\($0)" } ?? "none"
     switch configuration.optimizer {
     case .sgd(let momentum, let decay):

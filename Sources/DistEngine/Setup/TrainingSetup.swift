@@ -3,6 +3,7 @@ import PrivacyAccounting
 
 /// A configuration with everything that it left open decided: data read, model found, noise calibrated. The same on all ranks.
 package struct TrainingSetup {
+  /// With its precision decided, too.
   package let configuration: TrainingConfiguration
   package let model: ModelConfiguration
   /// nil for a preset: a fresh model.
@@ -73,6 +74,8 @@ package struct TrainingSetup {
     let isFirst = communicator.rank == 0
     let model = try communicator.agree("configuration and model") { try ModelToTrain(configuration) }
     try communicator.requireEqual(configuration, model.configuration)
+    var configuration = configuration
+    configuration.precision = try communicator.decidedPrecision(configuration.precision, model.configuration)
     let hashesRecords = environment.topology.nodeIndex == 0
     let sources = try Sources(configuration, model, hashesRecords: hashesRecords, environment: environment, progress: progress)
     let recordsDigest = try communicator.requireEqual(training: sources.training, evaluation: sources.evaluation, node: environment.node)
@@ -116,7 +119,12 @@ package struct TrainingSetup {
   ///   - topology: of the job, as the rank sees it whose plan is wanted.
   ///   - ranksPerNode: on the fullest node.
   package init(alone configuration: TrainingConfiguration, topology: NodeTopology, ranksPerNode: Int) throws {
-    let sources = try Sources(configuration, try ModelToTrain(configuration), hashesRecords: true, environment: nil)
+    let model = try ModelToTrain(configuration)
+    var configuration = configuration
+    // What is stated is planned for whatever machine it is to run on.
+    configuration.precision = try configuration.precision.decided(
+      model.configuration, refusal: configuration.precision == nil ? BFloat16Probe.refusal() : nil)
+    let sources = try Sources(configuration, model, hashesRecords: true, environment: nil)
     let provenance = try Provenance(configuration, sources.modelDirectory, sources.records, hashesWeights: false)
     let length = try Length(configuration, units: sources.training.unitCount)
     let threads = ThreadCounts(configuration.performance, ranksPerNode: ranksPerNode)

@@ -6,6 +6,7 @@
 package struct FixedBatchRun {
   package var mode: TrainingMode { replica.plan.mode }
   package var recompute: Recomputation { replica.plan.recompute }
+  package var products: LayerProducts { replica.plan.products }
   private let replica: ModelReplica
   private let dataset: TokenizedDataset
   /// nil: this process alone, without MPI.
@@ -20,13 +21,14 @@ package struct FixedBatchRun {
   ///   - threads: of the largest team that steps run in.
   package init(
     model: ModelConfiguration, mode: TrainingMode, clipping: Clipping, microbatch: Int?, recompute: Recomputation,
-    dataset: TokenizedDataset, capacity: Microbatch.Capacity? = nil, threads: Int = 1
+    dataset: TokenizedDataset, capacity: Microbatch.Capacity? = nil, threads: Int = 1, precision: Precision = .f32
   ) throws {
     var configuration = TrainingConfiguration()
     configuration.mode = mode
     configuration.clipping = clipping
     configuration.performance.microbatch = microbatch
     configuration.performance.recompute = recompute
+    configuration.precision = try Optional(precision).decided(model, refusal: BFloat16Probe.refusal())
     let capacities = capacity.map { [$0] } ?? configuration.performance.capacities(
       mode: mode, clipping: clipping, positions: dataset.longestSequence, lengths: dataset.unitLengths(ofRecords: 1), model: model)
     let plan = try ReplicaPlan(
