@@ -82,7 +82,7 @@ func plan(_ c: Combination, _ shards: ShardPlan) throws -> ReplicaPlan {
 func bits(_ c: Combination, _ shards: ShardPlan, _ exchange: ModelStateExchange?, environment: MPIEnvironment) throws -> Hash {
   let replica = try ModelReplica(plan(c, shards), windows: exchange?.windows)
   let key = RandomKey(seed: 5)
-  let mechanism = GaussianMechanism(noiseMultiplier: 0.5, source: GaussianSource(key.subKey(for: .noise)))
+  let mechanism = GaussianMechanism(noiseMultiplier: 0.5, expectedBatchSize: 1, source: GaussianSource(key.subKey(for: .noise)))
   try replica.loadParameters(from: nil, key: key, communicator: environment.world, exchange: exchange)
   var optimizer = replica.makeOptimizer()
   var hash = Hash()

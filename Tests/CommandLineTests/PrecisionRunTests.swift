@@ -29,7 +29,7 @@ extension LaunchedProgramTests {
         for file in ["privacy.json", "run.json"] {
           let object = try JSONSerialization.jsonObject(with: Data(contentsOf: URL(fileURLWithPath: "\(output)/\(file)"))) as? [String: Any]
           #expect(object?["precision"] as? String == "f32", "\(file)")
-          if file == "privacy.json" { #expect(object?["rounding_margin"] as? Double == ClippedGradientSum.roundingMargin) }
+          if file == "privacy.json" { #expect(object?["rounding_margin"] as? Double == ClippedGradientSum.roundingMargin(expectedBatchSize: 8)) }
         }
         let report = try JSONSerialization.jsonObject(with: Data(outcome.standardOutput.utf8)) as? [String: Any]
         return report?["parameters_l2"] as? Double

@@ -3,7 +3,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Gram matrices of operands whose products underflow say nothing: the gradient itself is computed.
+/// Gram matrices of operands whose products underflow, overflow or cancel say nothing: the gradient itself is computed.
 @Suite struct GramUnderflowTests {
   /// Sizes of inputs and output gradients.
   static let sizes: [(Float, Float)] = [
@@ -16,6 +16,42 @@ import Testing
     var random = TestRandom(seed: 7)
     let a = random.floats(positions * d).map { $0 * size.0 }
     let g = random.floats(positions * p).map { $0 * size.1 }
+    let norm = Self.norm(a, g, positions: positions)
+    let exact = Self.exactNorm(a, g, positions: positions)
+    // The least C that there may be, and one that is half of the norm.
+    for bound in [1e-12, max(1e-12, exact / 2)] {
+      let contribution = (norm > bound ? bound / norm : 1) * exact
+      #expect(contribution <= bound * (1 + 0x1p-12), "\(size): \(contribution) of \(bound), norm \(norm) for \(exact)")
+    }
+  }
+  /// Gram matrices that overflow while the gradient doesn't: whether the record counts mustn't hang on whether it is alone in its microbatch, where no
+  /// Gram matrix is made.
+  @Test(arguments: [(1e20, 1e-10), (1e-10, 1e20), (3e19, 1)] as [(Float, Float)], [1, 2, 9])
+  func anOverflowingGramMatrixIsNoInfiniteNorm(size: (Float, Float), positions: Int) {
+    var random = TestRandom(seed: 8)
+    // Of one sign: no inner product is NaN, which would be seen by itself.
+    let a = random.floats(positions * 24).map { (abs($0) + 1) * size.0 }
+    let g = random.floats(positions * 17).map { (abs($0) + 1) * size.1 }
+    let (norm, exact) = (Self.norm(a, g, positions: positions), Self.exactNorm(a, g, positions: positions))
+    #expect(abs(norm - exact) <= 1e-6 * exact, "\(size): \(norm) for \(exact)")
+  }
+
+  /// Small numbers behind a 1 are lost from its square's sum, and it is they that are left where positions cancel.
+  @Test(arguments: [64, 384, 768], [0.064, 0.1, 0.14, 0.2, 0.25, 0.3])
+  func whatGramMatricesLoseIsWithinTheMargin(outputs: Int, left: Double) {
+    let positions = 64
+    let small = Float(exp2(-12.5) * 0.999)
+    let a = [Float](repeating: 1, count: positions * 32)
+    let g = (0..<positions).flatMap { t in
+      t % 2 == 0 ? [1] + [Float](repeating: small, count: outputs - 1) : [Float(left - 1)] + [Float](repeating: 0, count: outputs - 1)
+    }
+    let (norm, exact) = (Self.norm(a, g, positions: positions), Self.exactNorm(a, g, positions: positions))
+    #expect(exact <= norm * (1 + 0x1p-12) && norm <= exact * (1 + 0x1p-12), "\(norm) for \(exact)")
+  }
+
+  /// By Gram matrices, where they are trusted.
+  private static func norm(_ a: [Float], _ g: [Float], positions: Int) -> Double {
+    let (d, p) = (a.count / positions, g.count / positions)
     let buffers = [a, g].map { values in
       let buffer = AlignedBuffer<Float>(count: values.count)
       _ = buffer.elements.update(from: values)
@@ -31,10 +67,13 @@ import Testing
       primary: 0, secondary: nil, layout: .inputByOutput, input: .stored(Matrix(buffers[0].base, rows: positions, columns: d)),
       outputGradient: Matrix(buffers[1].base, rows: positions, columns: p))
     // Views don't keep their buffers.
-    let norm = withExtendedLifetime((buffers, scratch, places)) {
+    return withExtendedLifetime((buffers, scratch, places)) {
       gradient.squaredGradientNorms(rows: 0..<positions, workspace: workspace).primary.squareRoot()
     }
+  }
 
+  private static func exactNorm(_ a: [Float], _ g: [Float], positions: Int) -> Double {
+    let (d, p) = (a.count / positions, g.count / positions)
     var square = 0.0
     for i in 0..<d {
       for j in 0..<p {
@@ -42,11 +81,6 @@ import Testing
         square += element * element
       }
     }
-    let exact = square.squareRoot()
-    // The least C that there may be, and one that is half of the norm.
-    for bound in [1e-12, max(1e-12, exact / 2)] {
-      let contribution = (norm > bound ? bound / norm : 1) * exact
-      #expect(contribution <= bound * (1 + 0x1p-12), "\(size): \(contribution) of \(bound), norm \(norm) for \(exact)")
-    }
+    return square.squareRoot()
   }
 }

@@ -94,12 +94,28 @@ import Testing
             for record in 0..<dataset.count {
               _ = replica.accumulateGradients(of: [record], in: dataset)
               let norm = replica.gradientSum.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
-              #expect(norm <= bound * (1 + ClippedGradientSum.roundingMargin), "\(model) \(mode) scale \(scale), record \(record): \(norm) of \(bound)")
+              #expect(norm <= bound * (1 + ClippedGradientSum.roundingMargin(expectedBatchSize: 1)), "\(model) \(mode) scale \(scale), record \(record): \(norm) of \(bound)")
             }
           }
         }
       }
     }
+  }
+
+  /// A record that isn't finite leaves nothing in the operands' tiles that the others would meet.
+  @Test(arguments: [1, 3, 16]) func aNonFiniteRecordContributesZeroAndTheOthersThemselves(microbatch: Int) throws {
+    let model = try SmallModels.configuration(tied: true)
+    let dataset = SmallModels.dataset()
+    let poisoned = 15
+    let sound = (0..<dataset.count).filter { dataset.targetCount(of: $0) <= poisoned }
+    let sums = try [Array(0..<dataset.count), sound].map { records in
+      let replica = try SmallModels.replica(.ghost, model, microbatch: microbatch, products: Self.bf16)
+      replica.parameters[model.parameterLayout["transformer.wpe.weight"].offset + poisoned * model.width] = .infinity
+      let totals = replica.accumulateGradients(of: records, in: dataset)
+      #expect(totals.clipping.nonFinite == records.count - sound.count)
+      return Array(replica.gradientSum)
+    }
+    #expect(sound.count < dataset.count && Self.distance(sums[0], sums[1]) < 1e-6)
   }
 
   @Test func thePlanHasTheOperands() throws {

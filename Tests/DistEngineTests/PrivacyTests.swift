@@ -52,7 +52,7 @@ import Testing
     let replica = try SmallModels.replica(.ghost, model, maxGradNorm: 2)
     let dataset = SmallModels.dataset()
     let source = GaussianSource(RandomKey(seed: 1).subKey(for: .noise))
-    let mechanism = GaussianMechanism(noiseMultiplier: 1.5, source: source)
+    let mechanism = GaussianMechanism(noiseMultiplier: 1.5, expectedBatchSize: 1, source: source)
     let noises = [3, 4].map { step -> [Double] in
       _ = replica.accumulateGradients(of: [], in: dataset)
       mechanism.addNoise(to: replica.accumulator!.clippedSum!, step: step)
@@ -74,8 +74,9 @@ import Testing
     _ = replica.accumulateGradients(of: 0..<dataset.count, in: dataset)
     let before = replica.gradientSum.map(Double.init)
     let source = GaussianSource(RandomKey(seed: 1).subKey(for: .noise))
-    GaussianMechanism(noiseMultiplier: 0.5, source: source).addNoise(to: replica.accumulator!.clippedSum!, step: 9)
-    let expected = zip(before, source.normals(step: 9, elements: 0..<before.count)).map { $0 + 0.5 * 2 * (1 + ClippedGradientSum.roundingMargin) * $1 }
+    // A batch whose margin is not to be overlooked: 2⁻²⁵ · 2¹⁶ · 2⁸.
+    GaussianMechanism(noiseMultiplier: 0.5, expectedBatchSize: 65_536, source: source).addNoise(to: replica.accumulator!.clippedSum!, step: 9)
+    let expected = zip(before, source.normals(step: 9, elements: 0..<before.count)).map { $0 + 0.5 * 2 * 1.5 * $1 }
     #expect(relativeDistance(replica.gradientSum.map(Double.init), expected) < 1e-6)
   }
 

@@ -84,6 +84,14 @@ import Testing
     #expect(try !says("protects little") { _ in })
   }
 
+  @Test func noiseThatIsMuchLargerForRoundingIsSaid() throws {
+    let large: (inout TrainingConfiguration) -> Void = { ($0.batchSize, $0.datasetSize) = (8192, 1_000_000) }
+    #expect(try says("above sigma C", large))
+    #expect(try !says("above sigma C") { _ in })
+    #expect(try PrivacyStatement(setup(large), steps: 1).roundingMargin == 0x1p-25 * 8192 * 8192.0.squareRoot())
+    #expect(try PrivacyStatement(setup { _ in }, steps: 1).roundingMargin == 0x1p-12)
+  }
+
   @Test func whatIsNotPrivateSaysSo() throws {
     for change: (inout TrainingConfiguration) -> Void in [
       { $0.seed = 4 }, { $0.noise = .multiplier(0) }, { ($0.mode, $0.noise) = (.standard, nil) },

@@ -173,7 +173,7 @@ struct ShardedSumChecks {
         choices: .init(keepsOnlyExample: test.keeps), shards: plan),
       windows: exchange?.windows)
     let key = RandomKey(seed: 5)
-    let mechanism = GaussianMechanism(noiseMultiplier: 0.1, source: GaussianSource(key.subKey(for: .noise)))
+    let mechanism = GaussianMechanism(noiseMultiplier: 0.1, expectedBatchSize: 1, source: GaussianSource(key.subKey(for: .noise)))
     try replica.loadParameters(from: nil, key: key, communicator: environment.world, exchange: exchange)
     if test.isPoisoned {
       let poisoned = model.parameterLayout["transformer.wpe.weight"].offset + 15 * model.width

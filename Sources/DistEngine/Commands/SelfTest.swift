@@ -202,7 +202,7 @@ extension SelfTest {
     let sum = ClippedGradientSum(
       WholeGradientSum(TensorSlab(values.base, extents: [.init(offset: 0, rows: 1, columns: count)])), maxGradNorm: 2)
     let source = GaussianSource(RandomKey(seed: 11).subKey(for: .noise))
-    GaussianMechanism(noiseMultiplier: sigma, source: source).addNoise(to: sum, step: 3)
+    GaussianMechanism(noiseMultiplier: sigma, expectedBatchSize: 1, source: source).addNoise(to: sum, step: 3)
     let expected = (sigma * 2) * (sigma * 2)
     let variance = RowKernels.squaredNorm(values.elements) / Double(count)
     let tolerance = 5 * expected * (2 / Double(count)).squareRoot()

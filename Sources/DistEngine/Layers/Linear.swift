@@ -216,16 +216,20 @@ package struct LinearGradient {
     guard min(squares.inputs, squares.gradients) >= Self.smallestSquare else { return instantiatedNorm(a, g, workspace: workspace) }
     let scale = squares.inputs.squareRoot() * squares.gradients.squareRoot()
     // Where positions cancel, what is left of the product is rounding of the Gram matrices, and may be far below the norm:
-    // the example would escape its bound. Then the gradient itself is computed.
-    return product >= Self.cancellation * scale ? product : instantiatedNorm(a, g, workspace: workspace)
+    // the example would escape its bound. And where a Gram matrix overflows the gradient may be finite: whether the example counts would hang
+    // on whether it is alone in its microbatch. Then the gradient itself is computed.
+    return product.isFinite && product >= Self.cancellation * scale ? product : instantiatedNorm(a, g, workspace: workspace)
   }
 
-  /// Below this part of `‖A‖_F ‖G‖_F` an inner product of Gram matrices in float isn't trusted.
-  static let cancellation = 1e-3
+  /// Below this part of `‖A‖_F ‖G‖_F` an inner product of Gram matrices in float isn't trusted. What is below half a last bit of an element's sum
+  /// so far is lost from it, of hundreds of products up to some 2⁻¹⁶ of the element, and not alike in all elements: where what is left is a thousandth
+  /// of `‖A‖_F ‖G‖_F`, 2⁻¹⁰ of the norm; at a twentieth an eighth of the rounding margin (`GramUnderflowTests`). Equal inputs and T output
+  /// gradients at right angles are at 1/√T.
+  static let cancellation = 0.05
 
   /// ‖A‖_F² below which a Gram matrix in float isn't trusted. An element is a sum of d products, each off by at most 2⁻¹⁵⁰ where it is
   /// subnormal or 0, so that those of T positions are off by T·d·2⁻¹⁵⁰ in ‖A‖_F: with ‖A‖_F ≥ 2⁻¹⁰⁰ and T·d ≤ 2²² that is a 2⁻²⁸th, and of
-  /// a trusted product, at least a thousandth of ‖A‖‖G‖, a 2⁻¹⁸th.
+  /// a trusted product, at least a twentieth of ‖A‖‖G‖, a 2⁻²³th.
   static let smallestSquare = 0x1p-200
 
   /// The squared norm of `aᵀg`, a strip of output columns at a time, so that a strip stays in cache and the scratch is small.

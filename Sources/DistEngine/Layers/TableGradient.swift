@@ -51,10 +51,18 @@ package struct TableGradient {
     if isOfPositions && areDistinct(rows) { return SquaredNorms(primary: RowKernels.squaredNorm(outputGradient.rows(rows).elements)) }
     var norm = sumOfSquaresByIndex(rows: rows, workspace: workspace)
     if let tiedHead {
-      // Where the two parts cancel, rounding is what is left: the slack keeps the result above the true norm.
-      norm += 2 * innerProduct(with: tiedHead, rows: rows, workspace: workspace) + 0x1p-20 * norm
+      norm += crossTerm(innerProduct(with: tiedHead, rows: rows, workspace: workspace), squaredNorm: norm)
     }
     return SquaredNorms(primary: norm)
+  }
+
+  /// `2⟨E_in, E_out⟩` and a slack that keeps the norm above the true one where the two parts cancel and rounding is what is left.
+  ///
+  /// Unless `2⟨E_in, E_out⟩ < -‖E_in‖²` the whole is at least as large as ‖E_out‖² and a fourth of ‖E_in‖² (Cauchy–Schwarz), and errors relative to the
+  /// parts are errors relative to the whole. Else the slack covers what a norm from Gram matrices may be off by.
+  private func crossTerm(_ inner: Double, squaredNorm: Double) -> Double {
+    let mayCancel = 2 * inner < -squaredNorm
+    return 2 * inner + (mayCancel ? 0x1p-11 * (squaredNorm - inner) : 0x1p-20 * squaredNorm)
   }
 
   /// Whether the indices of some rows rise, as the positions of one sequence do.

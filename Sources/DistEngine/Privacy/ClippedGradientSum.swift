@@ -1,23 +1,28 @@
 /// `Σ_i min(1, C/‖∇_i‖)·∇_i` over the units of a batch, or a rank's part of it: the only thing to which the Gaussian
 /// mechanism adds noise.
 ///
-/// Adding or removing one unit changes the sum by at most `sensitivity` in L2. The type is made by clipping alone, so that
+/// Adding or removing one unit changes the sum by at most C in L2, and by what rounding does. The type is made by clipping alone, so that
 /// an unclipped sum can't be mistaken for it.
 package struct ClippedGradientSum {
   /// What of the sum this rank holds, in canonical order.
   package let parts: [GradientPart]
-  /// The largest L2 norm of one unit's contribution over all tensors: C and the margin.
-  package let sensitivity: Double
+  /// C.
+  package let maxGradNorm: Double
 
-  /// Norms and sums are computed in float: a contribution may exceed C by rounding. The noise is scaled for C·(1 + margin),
-  /// which is far above what rounding does and far below what training notices.
-  package static let roundingMargin = 0x1p-12
+  /// What rounding may make of the bound, as a part of C: the noise is scaled for C·(1 + margin).
+  ///
+  /// A contribution may exceed C because norms and sums are computed in float. And one unit more changes the order in which all others are added up:
+  /// n units' sum, nC at most, is rounded by up to u = 2⁻²⁴ of itself, and with signs at random √n times over, so that two sums differ by about u·n^1.5·C at most. Of
+  /// that a tenth is what is measured, a fourth what is expected where each unit is a microbatch of its own; the margin is half of it (docs/privacy.md).
+  package static func roundingMargin(expectedBatchSize: Int) -> Double {
+    max(0x1p-12, 0x1p-25 * Double(expectedBatchSize) * Double(expectedBatchSize).squareRoot())
+  }
 
   /// - Parameters:
   ///   - sum: one to which nothing but clipped gradients has been added.
   ///   - maxGradNorm: C.
   package init(_ sum: any GradientSum, maxGradNorm: Double) {
     parts = sum.parts
-    sensitivity = maxGradNorm * (1 + Self.roundingMargin)
+    self.maxGradNorm = maxGradNorm
   }
 }

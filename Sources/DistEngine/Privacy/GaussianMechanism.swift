@@ -4,13 +4,16 @@
 /// The noise of step s for parameter element j, in canonical order, is a function of (key, s, j) alone. So it doesn't matter
 /// which rank draws it, or how many ranks, microbatches or slices there are; it must be added exactly once.
 package struct GaussianMechanism {
-  /// σ: standard deviation of the noise over the sensitivity.
+  /// σ: standard deviation of the noise over the sensitivity, C and the margin of rounding.
   package let noiseMultiplier: Double
+  private let margin: Double
   private let source: GaussianSource
 
-  package init(noiseMultiplier: Double, source: GaussianSource) {
+  /// - Parameter expectedBatchSize: B, of which the margin of rounding is a function (``ClippedGradientSum/roundingMargin(expectedBatchSize:)``).
+  package init(noiseMultiplier: Double, expectedBatchSize: Int, source: GaussianSource) {
     precondition(noiseMultiplier >= 0 && noiseMultiplier.isFinite, "noise multiplier \(noiseMultiplier)")
     self.noiseMultiplier = noiseMultiplier
+    margin = ClippedGradientSum.roundingMargin(expectedBatchSize: expectedBatchSize)
     self.source = source
   }
 
@@ -21,7 +24,7 @@ package struct GaussianMechanism {
     for part in sum.parts {
       guard let part = part.clamped(to: elements) else { continue }
       source.add(
-        step: UInt64(step), elements: part.elements, scale: noiseMultiplier * sum.sensitivity, to: part.values)
+        step: UInt64(step), elements: part.elements, scale: noiseMultiplier * sum.maxGradNorm * (1 + margin), to: part.values)
     }
   }
 }

@@ -222,8 +222,10 @@ package final class GhostGradients: GradientAccumulator {
       return
     }
     let weights = factors.rowWeights(tensor: tensor, units: waitingHead, in: &primaryWeights)
-    for run in weights.runs {
-      source.repeatHeadGradients(rows: run) { rows, gradient in
+    // Unit by unit, in the chunks whose norms were taken: a row's logits may differ in their last bits where it stands elsewhere in a product, and
+    // what is added must be what was measured. In softmax a last bit of a large logit is no last bit of the gradient.
+    for (unit, unitRows) in waitingHead.enumerated() where factors.factor(unit: unit, tensor: tensor) != nil {
+      source.repeatHeadGradients(rows: unitRows) { rows, gradient in
         let chunk = RowWeights(weights: weights.weights(rows), runs: [0..<rows.count])
         sum.add(layerOf: tensor) {
           gradient.sumWeightedGradients(

@@ -19,7 +19,7 @@ package struct PrivacyStatement: Encodable, Sendable {
   package let clipping: String?
   let precision: Precision
   /// What the noise is scaled for beyond C: see docs/privacy.md, "Rounding".
-  let roundingMargin: Double?
+  package let roundingMargin: Double?
   package let steps: Int
   package let accountant: String?
   let trainable: TrainableParameters
@@ -79,7 +79,7 @@ package struct PrivacyStatement: Encodable, Sendable {
     maxGradNorm = privacy?.maxGradNorm
     clipping = privacy?.clipping.rawValue
     precision = setup.configuration.precision ?? .f32
-    roundingMargin = privacy == nil ? nil : ClippedGradientSum.roundingMargin
+    roundingMargin = privacy == nil ? nil : ClippedGradientSum.roundingMargin(expectedBatchSize: expectedBatchSize)
     self.steps = steps
     accountant = privacy?.accountant.rawValue
     (trainable, adapter) = (setup.configuration.trainable, AdapterClaim(setup.model))
@@ -137,6 +137,11 @@ package struct PrivacyStatement: Encodable, Sendable {
     }
     if configuration.seed != nil {
       warnings.append("--seed: reproducible, NOT private: whoever knows the seed can subtract the noise")
+    }
+    let margin = ClippedGradientSum.roundingMargin(expectedBatchSize: configuration.batchSize)
+    if margin > 0.01 {
+      warnings.append(
+        "the noise is \((100 * margin).formatted(digits: 2))% above sigma C, for what rounding may do to a sum of \(configuration.batchSize) records")
     }
     if privacy.noiseMultiplier == 0 { warnings.append("the noise multiplier is 0: the model is NOT private") }
     if (setup.targetEpsilon ?? 0) > weakEpsilon { warnings.append(weakWarning) }

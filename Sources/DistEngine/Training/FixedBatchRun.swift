@@ -56,7 +56,7 @@ package struct FixedBatchRun {
     self.replica = replica
     self.dataset = dataset
     self.exchange = exchange
-    mechanism = GaussianMechanism(noiseMultiplier: 1, source: GaussianSource(Self.key.subKey(for: .noise)))
+    mechanism = GaussianMechanism(noiseMultiplier: 1, expectedBatchSize: dataset.count, source: GaussianSource(Self.key.subKey(for: .noise)))
     optimizer = replica.makeOptimizer()
   }
 

@@ -178,7 +178,8 @@ public final class Trainer {
       replica: replica, communicator: environment.world, exchange: exchange, dataset: setup.training, sampler: BatchSampler(sampler),
       choice: RecordChoice(most: configuration.maxRecordsPerUnit, random: CounterRandom(key.subKey(for: .records))),
       mechanism: setup.privacy.map {
-        GaussianMechanism(noiseMultiplier: $0.noiseMultiplier, source: GaussianSource(key.subKey(for: .noise)))
+        GaussianMechanism(
+          noiseMultiplier: $0.noiseMultiplier, expectedBatchSize: configuration.batchSize, source: GaussianSource(key.subKey(for: .noise)))
       },
       ledger: ledger,
       optimizer: restored,
