@@ -25,7 +25,8 @@ package enum BFloat16Probe {
   }()
 
   /// Products of odd sizes, plain and transposed: every element within the error that sums in float32 may have (Higham 2002, §3.1), and equal rows
-  /// equal to the bit, wherever they stand and whatever stands beside them.
+  /// equal to the bit, wherever they stand and whatever stands beside them: records whose operands aren't numbers, too, above them and, where a tile is
+  /// narrower than the one before, behind them.
   ///
   /// - Returns: what is wrong.
   package static func refusal(of product: Product) rethrows -> String? {
@@ -39,6 +40,8 @@ package enum BFloat16Probe {
 
   /// Every so many'th row of the left operand is the same.
   private static let period = 5
+  /// A row of NaN, a row of infinity.
+  private static let (unsoundRow, infiniteRow) = (1, 17)
 
   private static func refusal(of product: Product, columns: Int, inner: Int, isTransposed: Bool) rethrows -> String? {
     let rows = BFloat16Products.rows
@@ -51,8 +54,12 @@ package enum BFloat16Probe {
     let b = Operand(rows: isTransposed ? columns : inner, columns: isTransposed ? inner : columns, stride: stride, seed: 2) { $0 }
     let c = AlignedBuffer<Float>(count: rows * BFloat16Products.columns)
     c.elements.update(repeating: .nan)
-    try product(shape, a.narrow.base, b.narrow.base, c.base)
-    for row in 0..<rows {
+    for column in 0..<inner {
+      a.elements[unsoundRow * BFloat16Products.inner + column] = notANumber
+      a.elements[infiniteRow * BFloat16Products.inner + column] = 0x7F80
+    }
+    try product(shape, a.elements, b.elements, c.base)
+    for row in 0..<rows where row != unsoundRow && row != infiniteRow {
       for column in 0..<columns {
         let value = c.base[row * BFloat16Products.columns + column]
         if row % period == 0, value.bitPattern != c.base[column].bitPattern { return "gives a row another result at another place" }
@@ -68,14 +75,20 @@ package enum BFloat16Probe {
     return nil
   }
 
-  /// Numbers of bfloat16 and of both signs, the same each time.
+  private static let notANumber: UInt16 = 0x7FFF
+
+  /// Numbers of bfloat16 and of both signs, the same each time, with what isn't a number in the gaps between rows. As in a mapped file the first is at an
+  /// even address, no more.
   private struct Operand {
-    let narrow: AlignedBuffer<UInt16>
+    private let buffer: AlignedBuffer<UInt16>
     private let stride: Int
+
+    var elements: UnsafeMutablePointer<UInt16> { buffer.base + 1 }
 
     init(rows: Int, columns: Int, stride: Int, seed: UInt32, _ source: (Int) -> Int) {
       self.stride = stride
-      narrow = AlignedBuffer(count: rows * stride)
+      buffer = AlignedBuffer(count: 1 + rows * stride)
+      buffer.elements.update(repeating: notANumber)
       let line = AlignedBuffer<Float>(count: columns)
       for row in 0..<rows {
         for column in 0..<columns {
@@ -83,10 +96,10 @@ package enum BFloat16Probe {
           hash = (hash ^ hash >> 15) &* 2_246_822_519
           line.base[column] = Float(Int32(bitPattern: hash)) * 0x1p-31
         }
-        ck_round_bf16(1, columns, line.base, columns, 1, narrow.base + row * stride, stride)
+        ck_round_bf16(1, columns, line.base, columns, 1, elements + row * stride, stride)
       }
     }
 
-    subscript(row: Int, column: Int) -> Float { Float(bitPattern: UInt32(narrow.base[row * stride + column]) << 16) }
+    subscript(row: Int, column: Int) -> Float { Float(bitPattern: UInt32(elements[row * stride + column]) << 16) }
   }
 }

@@ -1,4 +1,5 @@
 import CKernels
+import Foundation
 
 /// Products whose operands are rounded to bfloat16 (to nearest even), with sums in float32.
 ///
@@ -93,8 +94,9 @@ package struct BFloat16Products {
       do {
         try thread.products.multiply(shape, left, tile.base, into: thread.result)
       } catch {
-        // The same calls were made when the run was set up: this is no state to go on from.
-        fatalError("a bfloat16 product of oneDNN failed: \(error)")
+        // The same calls were made when the run was set up: this is no state to go on from. A launcher ends the other ranks.
+        StandardError.write(line: "Error: a bfloat16 product failed: \(error); --precision f32 does without")
+        _exit(ExitStatus.internalError)
       }
     case .emulated: Self.emulate(left, tile, into: thread.result)
     }
