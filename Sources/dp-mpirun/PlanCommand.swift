@@ -6,10 +6,11 @@ import Foundation
 struct PlanCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "plan",
-    abstract: "What a training run would need and cost: memory, privacy, work. Starts nothing.",
+    abstract: "What a training run would need and cost: memory, privacy, work, and with --time or --link time. Starts nothing.",
     discussion: """
       Takes the options of train and reads the same data. Memory is that of a rank's buffers; the records' ids, which are held \
-      once a node, the program itself and MPI come on top.
+      once a node, the program itself and MPI come on top. Time is predicted from some blocks of the model, timed on this machine in place of a \
+      node within ten seconds, and a model of the wire.
       """)
 
   @Option(help: "Ranks of the job.")
@@ -18,7 +19,30 @@ struct PlanCommand: ParsableCommand {
   @Option(help: "Ranks on a node (default: all on one).")
   var ranksPerNode: Int?
 
+  @Flag(help: "Predict seconds a step and tokens a second, and where more ranks stop paying: times this machine for some seconds.")
+  var time = false
+
+  @Option(help: ArgumentHelp("Rate of a node's link in Gbit/s, for more nodes than one (implies --time).", valueName: "gbit"))
+  var link: Double?
+
+  @Option(help: ArgumentHelp("Microseconds that a message takes from one node to another, one way (default: 50).", valueName: "us"))
+  var latency: Double?
+
   @OptionGroup var options: TrainOptions
+
+  /// Whether time is asked for.
+  private var predictsTime: Bool { time || link != nil }
+
+  private func makeLink() throws -> Link? {
+    guard let link else {
+      guard latency == nil else { throw UsageError(description: "--latency is for --link: without it no wire is reckoned with") }
+      guard !time || ranks <= ranksPerNode ?? ranks else {
+        throw UsageError(description: "--time: \(ranks) ranks on nodes of \(ranksPerNode ?? ranks) need --link GBIT, the rate of a node's link")
+      }
+      return nil
+    }
+    return try Link(gigabits: link, latencyMicroseconds: latency ?? Link.standardLatency)
+  }
 
   func validate() throws {
     guard ranks >= 1 else { throw UsageError(description: "--ranks \(ranks): must be 1 or more") }
@@ -27,12 +51,16 @@ struct PlanCommand: ParsableCommand {
         throw UsageError(description: "--ranks-per-node \(ranksPerNode): must be 1 to \(ranks), the number of --ranks")
       }
     }
+    _ = try makeLink()
     _ = try options.makeConfiguration()
   }
 
   mutating func run() throws {
-    let plan = try RunPlan(try options.makeConfiguration(), ranks: ranks, ranksPerNode: ranksPerNode ?? ranks)
-    guard (LauncherRank.beforeInit ?? 0) == 0 else { return }
+    let isFirst = (LauncherRank.beforeInit ?? 0) == 0
+    // One process times: others would be in its way.
+    let plan = try RunPlan(
+      try options.makeConfiguration(), ranks: ranks, ranksPerNode: ranksPerNode ?? ranks, predictsTime: predictsTime && isFirst, link: try makeLink())
+    guard isFirst else { return }
     if options.run.json {
       try StandardOutput.printJSON(plan)
     } else {
@@ -52,7 +80,7 @@ struct PlanText {
       ("run", run), ("microbatch", microbatch), ("privacy", privacy), ("work", work), ("memory", memory),
       ("data", data), ("budget", budget), ("disk", disk), ("head", head), ("norms", norms),
     ]
-    return rows.map { Self.column($0.0, 14) + $0.1 } + categories + largestBuffers + timings
+    return rows.map { Self.column($0.0, 14) + $0.1 } + categories + largestBuffers + timings + (plan.time.map { TimeText($0).lines } ?? [])
   }
 
   private var run: String {

@@ -122,6 +122,42 @@ extension LaunchedProgramTests {
       }
     }
 
+    @Test func timeIsPredictedWhereItIsAskedFor() throws {
+      let options = ["plan", "--json"] + Self.noise + ["--threads", "1"]
+      let without = try jsonObject(Program.run(options).standardOutput)
+      #expect(without["time"] is NSNull)
+      let outcome = try Program.run(options + ["--link", "1", "--ranks", "4", "--ranks-per-node", "2"])
+      #expect(outcome.status == 0, "\(outcome.standardError)")
+      let plan = try jsonObject(outcome.standardOutput)
+      let time = try #require(plan["time"] as? [String: Any])
+      #expect(time["nodes"] as? Int == 2 && time["ranks_per_node"] as? Int == 2 && time["link_gbit"] as? Double == 1 && time["latency_us"] as? Double == 50)
+      let (seconds, parts) = (try #require(time["seconds_per_step"] as? Double), try #require(time["parts_seconds"] as? [String: Double]))
+      #expect(parts.count == 7 && abs(parts.values.reduce(0, +) - seconds) < 1e-9)
+      let table = try #require(time["table"] as? [[String: Any]])
+      #expect(table.compactMap { $0["ranks"] as? Int } == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024])
+      #expect(table[0]["efficiency"] as? Double == 1)
+      // 8 records expected.
+      #expect(try #require(time["stops_scaling_at_ranks"] as? Int) <= 16 && time["limited_by"] is String)
+      #expect((plan["not_covered_by_guarantee"] as? [String])?.contains("time") == true)
+      let text = try Program.run(["plan", "--time"] + Self.noise).standardOutput
+      for wanted in ["Time, predicted:", "tokens a second", "products and kernels", "efficiency", "--link GBIT"] {
+        #expect(text.contains(wanted), "\(wanted) in \(text)")
+      }
+    }
+
+    @Test(
+      arguments: [
+        (["--link", "0"], "--link 0.0: must be a number above 0"), (["--link=-1"], "--link -1.0: must be"), (["--link", "nan"], "--link nan: must be"),
+        (["--link", "inf"], "--link inf: must be"), (["--link", "1", "--latency=-5"], "--latency -5.0: must be 0 or a number above it"),
+        (["--link", "1", "--latency", "nan"], "--latency nan: must be"), (["--latency", "5"], "--latency is for --link"),
+        (["--time", "--ranks", "4", "--ranks-per-node", "2"], "--time: 4 ranks on nodes of 2 need --link GBIT"),
+      ] as [([String], String)])
+    func whatCannotBePredictedIsRefused(arguments: [String], line: String) throws {
+      let outcome = try Program.run(["plan"] + arguments + Self.noise)
+      #expect(outcome.status == 64 && outcome.standardOutput == "")
+      #expect(outcome.standardError.hasPrefix("Error: \(line)") && outcome.standardError.split(separator: "\n").count == 1, "\(outcome.standardError)")
+    }
+
     @Test func peopleGetTheSame() throws {
       let outcome = try Program.run(["plan", "--model", "seed-medium", "--ranks", "2"] + Self.noise)
       #expect(outcome.status == 0, "\(outcome.standardError)")

@@ -1,6 +1,6 @@
 extension RunPlan: Encodable {
   enum CodingKeys: String, CodingKey {
-    case mode, clipping, model, parameters, precision, ranks, sharding, steps, norms, epsilon, delta, accountant
+    case mode, clipping, model, parameters, precision, ranks, sharding, steps, norms, epsilon, delta, accountant, time
     case ranksPerNode = "ranks_per_node"
     case trainingRecords = "training_records"
     case trainingUnits = "training_units"
@@ -72,10 +72,12 @@ extension RunPlan: Encodable {
     let notCovered: [CodingKeys] = [
       .trainingRecords, .trainingUnits, .takesUnitsInParts, .longestRecord, .microbatchExamples, .microbatchRows, .ownMicrobatchRows, .plannedMb, .nodePlannedMb, .dataMb,
       .categoriesMb, .largestBuffers, .logitChunkRows, .keepsOnlyExample, .norms, .flopsPerStep,
+      .time,
     ]
     try values.encode(notCovered.map(\.rawValue), forKey: .notCovered)
     try values.encode(flopsPerStep, forKey: .flopsPerStep)
     try values.encode(flopsPerTarget, forKey: .flopsPerTarget)
+    try values.encode(time, forKey: .time)
   }
 }
 

@@ -61,14 +61,18 @@ public struct RunPlan: Sendable {
   /// The model's own matrix products, expected over the draw of a step, and for one target on average.
   public let flopsPerStep: Double
   public let flopsPerTarget: Double
+  /// nil where nobody asks.
+  public let time: TimePlan?
 
   /// Reads the data, calibrates the noise and times the norms, as a run does.
   ///
   /// - Parameters:
   ///   - ranks: of the whole job.
   ///   - ranksPerNode: on the fullest node.
-  /// - Throws: what a run would refuse.
-  public init(_ configuration: TrainingConfiguration, ranks: Int, ranksPerNode: Int) throws {
+  ///   - predictsTime: times, within seconds, what a step does, too.
+  ///   - link: between nodes, for that; nil: there is one node.
+  /// - Throws: what a run would refuse, and what can't be predicted.
+  public init(_ configuration: TrainingConfiguration, ranks: Int, ranksPerNode: Int, predictsTime: Bool = false, link: Link? = nil) throws {
     let nodes = (0..<ranks).map { $0 / ranksPerNode }
     let topology = NodeTopology(
       rank: 0, nodeOfRank: nodes, hosts: (0...nodes[ranks - 1]).map { "node \($0)" })
@@ -117,6 +121,7 @@ public struct RunPlan: Sendable {
     let work = setup.training.work(of: setup.model, trainable: configuration.trainable)
     flopsPerStep = work.flops * Double(configuration.batchSize) / Double(setup.datasetSize)
     flopsPerTarget = work.flops / Double(work.targets)
+    time = predictsTime ? try TimePlan(setup, norms: norms, ranks: ranks, ranksPerNode: ranksPerNode, link: link) : nil
   }
 
   private static let buffersShown = 10

@@ -128,6 +128,16 @@ package struct Microbatch {
     units.removeAll(keepingCapacity: true)
   }
 
+  /// Takes ids that a smaller vocabulary doesn't have for others, for measurements.
+  package func fold(into vocabulary: Int) {
+    let limit = Int32(clamping: vocabulary)
+    for row in 0..<rowCount {
+      tokenBuffer[row] %= limit
+      // A classifier's row has none; -1 stays.
+      if !isClassification && targetBuffer[row] >= limit { targetBuffer[row] %= limit }
+    }
+  }
+
   /// Whether a unit of so many targets still fits.
   package func hasRoom(for targets: Int) -> Bool {
     units.count < capacity.units && rowCount + targets <= capacity.rows

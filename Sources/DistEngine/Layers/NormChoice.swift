@@ -48,6 +48,15 @@ public struct NormTiming: Sendable, BitwiseCopyable {
   /// The longest record for which Gram matrices are faster; T where they always are, 0 where they never are.
   public let gramLimit: Int
 
+  private init(shape: LinearShape, longest: Int, cost: Cost, gramLimit: Int) {
+    (self.shape, self.longest, self.cost, self.gramLimit) = (shape, longest, cost, gramLimit)
+  }
+
+  /// The same choice for a layer of another shape.
+  package func applied(to shape: LinearShape) -> NormTiming {
+    NormTiming(shape: shape, longest: longest, cost: cost, gramLimit: gramLimit)
+  }
+
   /// Asks for costs at T, T/2, T/4 … until Gram matrices are the faster way.
   package init(shape: LinearShape, longest: Int, cost: (_ positions: Int) -> Cost) {
     self.shape = shape

@@ -44,7 +44,7 @@ extension Communicator {
   }
 
   /// Sums of at least so many bytes are made in slices.
-  private static var slicedBytes: Int { 1 << 20 }
+  package static var slicedBytes: Int { 1 << 20 }
 
   /// Every rank adds up one slice and gives it to all: 2(n - 1)/n of the buffer leaves each of n ranks, the least there can be (Chan et al.
   /// 2007, "Collective communication: theory, practice, and experience"). Open MPI's own choice for large sums sends up to

@@ -6,12 +6,12 @@ public struct ModelConfiguration: Sendable, Hashable {
   /// Hugging Face's `model_type`, which says the family.
   public let modelType: String
   /// V: ids the embedding and the head know; a tokenizer may use fewer.
-  public let vocabularySize: Int
+  public private(set) var vocabularySize: Int
   /// The longest sequence: positions with an embedding, or those that the model was made for.
   public let positions: Int
   /// d: width of the residual stream.
   public let width: Int
-  public let layers: Int
+  public private(set) var layers: Int
   /// H: attention heads.
   public let heads: Int
   /// K: heads of keys and values, which H/K heads of queries each share.
@@ -39,7 +39,7 @@ public struct ModelConfiguration: Sendable, Hashable {
   public private(set) var bosTokenID: Int?
   /// Any of them ends a text; the first is the one that is learned.
   public private(set) var eosTokenIDs: [Int]
-  public let padTokenID: Int?
+  public private(set) var padTokenID: Int?
   /// Of a classifier's head, in order; nil: a language model.
   public private(set) var labels: [String]?
   /// Beside its linear layers; nil: none.
@@ -133,6 +133,17 @@ public struct ModelConfiguration: Sendable, Hashable {
   package func classifying(_ labels: [String]) -> ModelConfiguration {
     var configuration = self
     configuration.labels = labels
+    return configuration
+  }
+
+  /// A model of as wide blocks, fewer of them, and of fewer ids, for measurements: with fewer ids none stands around its texts.
+  func reduced(layers: Int, vocabulary: Int) -> ModelConfiguration {
+    precondition((1...self.layers).contains(layers) && (1...vocabularySize).contains(vocabulary), "\(layers) blocks and \(vocabulary) ids of a smaller model")
+    var configuration = self
+    (configuration.layers, configuration.vocabularySize) = (layers, vocabulary)
+    if vocabulary < vocabularySize {
+      (configuration.bosTokenID, configuration.eosTokenIDs, configuration.padTokenID) = (nil, [], nil)
+    }
     return configuration
   }
 

@@ -237,6 +237,14 @@ package final class ModelReplica {
     return coverage.missing(plan.layout, tiedTensor: model.tiedTensor(plan.table))
   }
 
+  /// Adds some units' gradient to the sum as a step does, for measurements: ids that the model doesn't know are taken for others.
+  func takeMicrobatch(_ units: [DrawnUnit], of dataset: TokenizedDataset) {
+    guard let accumulator else { preconditionFailure("a replica planned without gradients") }
+    let batch = fill(units, of: dataset)
+    batch.fold(into: plan.configuration.vocabularySize)
+    step(batch, accumulator)
+  }
+
   private func step(_ batch: Microbatch, _ accumulator: some GradientAccumulator) {
     let pass = Pass(memory, batch)
     accumulator.beginMicrobatch(units: batch.units.count)
@@ -264,7 +272,7 @@ package final class ModelReplica {
   }
 
   private func forEachPass(over records: some Sequence<Int>, in dataset: TokenizedDataset, _ body: (Pass) -> Void) {
-    for units in packed(records.map { DrawnUnit(unit: $0, records: [$0]) }, in: dataset) { body(Pass(memory, fill(units, of: dataset))) }
+    for units in plan.packed(records.map { DrawnUnit(unit: $0, records: [$0]) }, in: dataset) { body(Pass(memory, fill(units, of: dataset))) }
   }
 
   /// The logits behind the last of `ids`, `[V]`, valid until the next pass.
@@ -279,81 +287,15 @@ package final class ModelReplica {
     return model.lastLogits(Pass(memory, microbatch))
   }
 
-  /// Divides units into microbatches.
-  ///
-  /// - Parameters:
-  ///   - choice: of a unit's records.
-  ///   - step: of the draw, for the choice.
+  /// Divides units into microbatches (``ReplicaPlan/batches(of:in:choice:step:)``).
   package func batches(
     of units: some Sequence<Int>, in dataset: TokenizedDataset, choice: RecordChoice = .all, step: Int = 0
-  ) -> Batches {
-    var result = Batches()
-    var fitting: [DrawnUnit] = []
-    for unit in units {
-      let drawn = DrawnUnit(unit: unit, records: choice.records(of: unit, step: step, in: dataset.units))
-      if dataset.targetCount(of: drawn) <= plan.capacity.unitRows {
-        fitting.append(drawn)
-      } else if plan.mode.isPrivate {
-        result.large.append((unit, parts(of: drawn, in: dataset)))
-      } else {
-        fitting += parts(of: drawn, in: dataset)
-      }
-    }
-    result.microbatches = packed(fitting, in: dataset)
-    return result
-  }
+  ) -> Batches { plan.batches(of: units, in: dataset, choice: choice, step: step) }
 
-  /// What one of several ranks takes of a large unit that they take together: every so many'th part, as many as the others.
+  /// What one of several ranks takes of a large unit that they take together (``ReplicaPlan/sharedParts(ofUnit:in:choice:step:rank:ranks:)``).
   package func sharedParts(
     ofUnit unit: Int, in dataset: TokenizedDataset, choice: RecordChoice = .all, step: Int = 0, rank: Int, ranks: Int
-  ) -> [DrawnUnit?] {
-    let all = parts(of: DrawnUnit(unit: unit, records: choice.records(of: unit, step: step, in: dataset.units)), in: dataset)
-    return stride(from: 0, to: all.count, by: ranks).map { first in first + rank < all.count ? all[first + rank] : nil }
-  }
-
-  /// A unit in parts that each fit a microbatch.
-  private func parts(of drawn: DrawnUnit, in dataset: TokenizedDataset) -> [DrawnUnit] {
-    var parts: [DrawnUnit] = []
-    var first = drawn.records.startIndex
-    var targets = 0
-    for place in drawn.records.indices {
-      let own = dataset.targetCount(of: drawn.records[place])
-      if targets + own > plan.capacity.unitRows {
-        parts.append(
-          DrawnUnit(unit: drawn.unit, records: drawn.records[first..<place], recordCount: drawn.recordCount, isFirst: parts.isEmpty))
-        (first, targets) = (place, 0)
-      }
-      targets += own
-    }
-    let last = DrawnUnit(unit: drawn.unit, records: drawn.records[first...], recordCount: drawn.recordCount, isFirst: parts.isEmpty)
-    return parts + [last]
-  }
-
-  /// Units by microbatch, filled by their rows: the longest first, each into the fullest that has room for it (best fit by decreasing size:
-  /// Johnson et al. 1974, at most 11/9 of the fewest there can be), so that short ones fill what long ones leave. Those that the plan wants
-  /// alone are.
-  ///
-  /// The order changes nothing but that of sums: draw, norms and factors are each unit's own.
-  private func packed(_ units: [DrawnUnit], in dataset: TokenizedDataset) -> [[DrawnUnit]] {
-    let capacity = plan.capacity
-    var groups: [[DrawnUnit]] = []
-    // Microbatches with room for so many rows more.
-    var withRoom = [[Int]](repeating: [], count: capacity.rows + 1)
-    let byLength = units.map { (targets: dataset.targetCount(of: $0), drawn: $0) }
-      .sorted { ($0.targets, $1.drawn.unit) > ($1.targets, $0.drawn.unit) }
-    for (count, drawn) in byLength {
-      if count >= capacity.ownMicrobatchRows ?? .max {
-        groups.append([drawn])
-        continue
-      }
-      let room = (count...capacity.rows).first { !withRoom[$0].isEmpty }
-      let group = room.flatMap { withRoom[$0].popLast() } ?? groups.count
-      if group == groups.count { groups.append([]) }
-      groups[group].append(drawn)
-      if groups[group].count < capacity.units { withRoom[(room ?? capacity.rows) - count].append(group) }
-    }
-    return groups
-  }
+  ) -> [DrawnUnit?] { plan.sharedParts(ofUnit: unit, in: dataset, choice: choice, step: step, rank: rank, ranks: ranks) }
 
   private func fill(_ units: [DrawnUnit], of dataset: TokenizedDataset) -> Microbatch {
     microbatch.removeAll()
