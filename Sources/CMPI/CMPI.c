@@ -97,15 +97,6 @@ int CMPI_Allreduce_in_place(void *buffer, size_t count, CMPI_Datatype type, CMPI
   return MPI_Allreduce(MPI_IN_PLACE, buffer, (int)count, TYPE(type), OP(op), COMM(comm));
 }
 
-int CMPI_Reduce_in_place(void *buffer, size_t count, CMPI_Datatype type, CMPI_Op op, int root, CMPI_Comm comm) {
-  if (count > INT_MAX) return MPI_ERR_COUNT;
-  int rank = 0;
-  int code = MPI_Comm_rank(COMM(comm), &rank);
-  if (code != MPI_SUCCESS) return code;
-  const void *source = rank == root ? MPI_IN_PLACE : buffer;
-  return MPI_Reduce(source, rank == root ? buffer : NULL, (int)count, TYPE(type), OP(op), root, COMM(comm));
-}
-
 int CMPI_Reduce_scatter_in_place(void *buffer, const int *counts, CMPI_Datatype type, CMPI_Op op, CMPI_Comm comm) {
   return MPI_Reduce_scatter(MPI_IN_PLACE, buffer, counts, TYPE(type), OP(op), COMM(comm));
 }

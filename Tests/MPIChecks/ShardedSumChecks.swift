@@ -178,7 +178,7 @@ struct ShardedSumChecks {
     if test.isPoisoned {
       let poisoned = model.parameterLayout["transformer.wpe.weight"].offset + 15 * model.width
       if exchange == nil || environment.node.rank == 0 { replica.parameters[poisoned] = .infinity }
-      try exchange?.publish(replica.parameters)
+      try exchange?.publish(replica.parameters, through: replica.exchangeBuffer)
     }
     let before = replica.parameters.map(Double.init)
     var optimizer = replica.makeOptimizer()
@@ -194,9 +194,9 @@ struct ShardedSumChecks {
       if let sum = replica.accumulator?.clippedSum {
         mechanism.addNoise(to: sum, step: step, elements: exchange == nil ? 0..<Int.max : plan.noiseElements)
       }
-      try exchange?.reduce(replica.gradientSum)
+      try exchange?.reduce(replica.gradientSum, through: replica.exchangeBuffer)
       optimizer.update(replica.updatedParts, gradientScale: 0.1, learningRate: 0.5)
-      try exchange?.publish(replica.parameters)
+      try exchange?.publish(replica.parameters, through: replica.exchangeBuffer)
     }
     return zip(replica.parameters, before).map { $1.isFinite ? Double($0) - $1 : 0 }
   }

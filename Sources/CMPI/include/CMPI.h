@@ -60,8 +60,6 @@ int CMPI_Comm_set_errors_return(CMPI_Comm comm);
 int CMPI_Barrier(CMPI_Comm comm);
 int CMPI_Bcast_bytes(void *buffer, size_t count, int root, CMPI_Comm comm);
 int CMPI_Allreduce_in_place(void *buffer, size_t count, CMPI_Datatype type, CMPI_Op op, CMPI_Comm comm);
-// The result replaces `buffer` on `root`; on the other ranks `buffer` is only read.
-int CMPI_Reduce_in_place(void *buffer, size_t count, CMPI_Datatype type, CMPI_Op op, int root, CMPI_Comm comm);
 // Rank r gets the sum of the r-th of the consecutive blocks of counts[r] elements that `buffer` has, at the beginning of `buffer`. What
 // follows it there is undefined.
 int CMPI_Reduce_scatter_in_place(void *buffer, const int *counts, CMPI_Datatype type, CMPI_Op op, CMPI_Comm comm);

@@ -7,6 +7,9 @@ extension ModelReplica {
     return accumulator?.sum.parts.first?.values ?? Vector(start: nil, count: 0)
   }
 
+  /// What sums and parameters go through from rank to rank (``ModelStateExchange``).
+  package var exchangeBuffer: Vector { arena.elements(plan.exchange) }
+
   /// What this rank updates, parameters and gradients.
   package var updatedParts: [Optimizer.Part] {
     guard let sum = accumulator?.sum else { return [] }

@@ -39,7 +39,7 @@ package struct ReplicaPlan {
   }
 
   package let computesGradients: Bool
-  let parameters, frozen, gradientSum: MemoryPlan.BufferID
+  let parameters, frozen, gradientSum, exchange: MemoryPlan.BufferID
   /// `[b, P]`, in `hooks`.
   let examples: MemoryPlan.BufferID
   let exampleCount: Int
@@ -109,6 +109,7 @@ package struct ReplicaPlan {
     gradientSum = plan.add("gradient sum", .gradients, count: computesGradients ? summed : 0)
     _ = plan.add(
       "gradient exchange", .communication, count: shards.windowByteCount, of: UInt8.self, placement: .window)
+    exchange = plan.add("exchange between ranks", .communication, count: computesGradients ? shards.exchangeCount : 0)
     let materialised = mode == .hooks && computesGradients ? capacity.units : 0
     exampleCount = materialised
     examples = plan.add("gradients of the examples", .perExampleGradients, count: materialised * count)

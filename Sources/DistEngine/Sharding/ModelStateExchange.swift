@@ -32,6 +32,8 @@ package struct ModelStateExchange {
   /// The ranks that own this rank's slice on the other nodes, this one included; nil on a rank that owns none. Among them the owners of
   /// the first slice, who speak for their nodes.
   private let peers: Communicator?
+  /// `optimizer`
+  private let slices: SliceExchange?
   package let windows: NodeWindows?
 
   /// Collective over the job.
@@ -41,6 +43,8 @@ package struct ModelStateExchange {
     self.plan = plan
     world = environment.world
     node = environment.node
+    slices = plan.sharding != .optimizer
+      ? nil : try SliceExchange(slices: plan.slices, topology: environment.topology, world: environment.world, node: environment.node)
     guard plan.sharding == .node else {
       (peers, windows) = (nil, nil)
       return
@@ -68,11 +72,12 @@ package struct ModelStateExchange {
   }
 
   /// Sums over the ranks what each has summed over its records. Then every rank has the sum of the elements that it updates.
-  package func reduce(_ sum: Vector) throws {
+  ///
+  /// - Parameter buffer: of ``ShardPlan/exchangeCount`` floats.
+  package func reduce(_ sum: Vector, through buffer: Vector) throws {
     switch plan.sharding {
     case .none: try world.allreduceSum(sum)
-    case .optimizer:
-      for (owner, slice) in plan.slices.enumerated() { try world.reduceSum(Vector(rebasing: sum[slice]), to: owner) }
+    case .optimizer: try slices?.reduceSum(sum, through: buffer)
     case .node:
       // The owners are about to write the parameters: all ranks of the node are done with reading them.
       try windows?.meet()
@@ -81,13 +86,12 @@ package struct ModelStateExchange {
   }
 
   /// Gives every rank the parameters that each has updated.
-  package func publish(_ parameters: Vector) throws {
+  ///
+  /// - Parameter buffer: of ``ShardPlan/exchangeCount`` floats.
+  package func publish(_ parameters: Vector, through buffer: Vector) throws {
     switch plan.sharding {
     case .none: break
-    case .optimizer:
-      for (owner, slice) in plan.slices.enumerated() {
-        try world.broadcast(Vector(rebasing: parameters[slice]), from: owner)
-      }
+    case .optimizer: try slices?.allgather(parameters, through: buffer)
     case .node: try windows?.meet()
     }
   }

@@ -36,6 +36,8 @@ package struct ShardPlan: Sendable {
   private let pieceCapacity: Int
   /// Bytes of this rank's own in the window in which gradients are exchanged.
   package let windowByteCount: Int
+  /// Floats of the buffer that exchanges between ranks go through.
+  package let exchangeCount: Int
 
   /// Floats of a piece: two of them are a rank's 64 MB of the window.
   package static let pieceCapacity = 8 << 20
@@ -61,6 +63,7 @@ package struct ShardPlan: Sendable {
     let (count, ranks) = (layout.totalCount, topology.nodeOfRank.count)
     // Even bounds: normals come in pairs.
     let slices = Self.slices(count, owners: ranks, grain: 2)
+    exchangeCount = sharding == .optimizer ? SliceExchange.bufferCount(elements: count, ranks: ranks) : 0
     switch sharding {
     case .none:
       (pieces, owner, updated, windowByteCount) = (nil, nil, [0..<count], 0)

@@ -83,10 +83,10 @@ package struct FixedBatchRun {
     if let sum = replica.accumulator?.clippedSum {
       mechanism.addNoise(to: sum, step: index, elements: exchange?.plan.noiseElements ?? 0..<Int.max)
     }
-    try exchange?.reduce(replica.gradientSum)
+    try exchange?.reduce(replica.gradientSum, through: replica.exchangeBuffer)
     optimizer.update(
       replica.updatedParts, gradientScale: 1 / Double(dataset.count * (exchange?.world.size ?? 1)), learningRate: 1e-4)
-    try exchange?.publish(replica.parameters)
+    try exchange?.publish(replica.parameters, through: replica.exchangeBuffer)
   }
 }
 

@@ -77,13 +77,13 @@ struct TrainingStep: ~Copyable {
   }
 
   private func reduce() throws {
-    try exchange.reduce(replica.gradientSum)
+    try exchange.reduce(replica.gradientSum, through: replica.exchangeBuffer)
   }
 
   private mutating func update(_ step: Int) throws {
     optimizer.update(
       replica.updatedParts, gradientScale: 1 / Double(expectedBatchSize), learningRate: schedule.rate(step: step))
-    try exchange.publish(replica.parameters)
+    try exchange.publish(replica.parameters, through: replica.exchangeBuffer)
   }
 }
 
