@@ -2,6 +2,8 @@
 //
 // One MPI_Allreduce of the whole buffer; the same in pieces of 16 MB (`--shard none`); slices added up by their owners in the node's
 // window (`--shard node`: what is timed is the ranks' meetings and the sums, not the products that fill the window).
+//
+// `overlap` is another comparison: Overlap.swift.
 
 import CMPI
 import DistEngine
@@ -24,6 +26,7 @@ func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
 
 exit(
   MPIEnvironment.run { environment in
+    if arguments.first == "overlap" { return try compareOverlap(Array(arguments.dropFirst()), environment) }
     let world = environment.world
     let layout = preset.configuration.parameterLayout
     let buffer = AlignedBuffer<Float>(count: layout.totalCount)

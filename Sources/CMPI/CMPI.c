@@ -11,11 +11,13 @@
 #define TYPE(handle) ((MPI_Datatype)(handle).raw)
 #define OP(handle) ((MPI_Op)(handle).raw)
 #define WIN(handle) ((MPI_Win)(handle).raw)
+#define REQUEST(handle) ((MPI_Request)(handle).raw)
 
 _Static_assert(sizeof(MPI_Comm) <= sizeof(intptr_t), "a communicator fits a word");
 _Static_assert(sizeof(MPI_Datatype) <= sizeof(intptr_t), "a datatype fits a word");
 _Static_assert(sizeof(MPI_Op) <= sizeof(intptr_t), "an operation fits a word");
 _Static_assert(sizeof(MPI_Win) <= sizeof(intptr_t), "a window fits a word");
+_Static_assert(sizeof(MPI_Request) <= sizeof(intptr_t), "a request fits a word");
 
 int CMPI_success(void) { return MPI_SUCCESS; }
 
@@ -32,10 +34,11 @@ CMPI_Op CMPI_sum(void) { return (CMPI_Op){(intptr_t)MPI_SUM}; }
 CMPI_Op CMPI_max(void) { return (CMPI_Op){(intptr_t)MPI_MAX}; }
 CMPI_Op CMPI_min(void) { return (CMPI_Op){(intptr_t)MPI_MIN}; }
 
-int CMPI_Init_funneled(int *funneled) {
+int CMPI_Init_threads(int *funneled, int *multiple) {
   int provided = MPI_THREAD_SINGLE;
-  int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
+  int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided);
   *funneled = provided >= MPI_THREAD_FUNNELED;
+  *multiple = provided >= MPI_THREAD_MULTIPLE;
   return code;
 }
 
@@ -97,21 +100,37 @@ int CMPI_Allreduce_in_place(void *buffer, size_t count, CMPI_Datatype type, CMPI
   return MPI_Allreduce(MPI_IN_PLACE, buffer, (int)count, TYPE(type), OP(op), COMM(comm));
 }
 
-int CMPI_Reduce_in_place(void *buffer, size_t count, CMPI_Datatype type, CMPI_Op op, int root, CMPI_Comm comm) {
-  if (count > INT_MAX) return MPI_ERR_COUNT;
-  int rank = 0;
-  int code = MPI_Comm_rank(COMM(comm), &rank);
-  if (code != MPI_SUCCESS) return code;
-  const void *source = rank == root ? MPI_IN_PLACE : buffer;
-  return MPI_Reduce(source, rank == root ? buffer : NULL, (int)count, TYPE(type), OP(op), root, COMM(comm));
-}
-
 int CMPI_Reduce_scatter_in_place(void *buffer, const int *counts, CMPI_Datatype type, CMPI_Op op, CMPI_Comm comm) {
   return MPI_Reduce_scatter(MPI_IN_PLACE, buffer, counts, TYPE(type), OP(op), COMM(comm));
 }
 
 int CMPI_Allgatherv_in_place(void *buffer, const int *counts, const int *offsets, CMPI_Datatype type, CMPI_Comm comm) {
   return MPI_Allgatherv(MPI_IN_PLACE, 0, TYPE(type), buffer, counts, offsets, TYPE(type), COMM(comm));
+}
+
+int CMPI_Ialltoallv(
+    const void *source, const int *counts, const int *offsets, void *result, const int *result_counts, const int *result_offsets,
+    CMPI_Datatype type, CMPI_Comm comm, CMPI_Request *request) {
+  MPI_Request handle = MPI_REQUEST_NULL;
+  int code = MPI_Ialltoallv(
+      source, counts, offsets, TYPE(type), result, result_counts, result_offsets, TYPE(type), COMM(comm), &handle);
+  request->raw = (intptr_t)handle;
+  return code;
+}
+
+int CMPI_Iallgatherv_in_place(
+    void *buffer, const int *counts, const int *offsets, CMPI_Datatype type, CMPI_Comm comm, CMPI_Request *request) {
+  MPI_Request handle = MPI_REQUEST_NULL;
+  int code = MPI_Iallgatherv(MPI_IN_PLACE, 0, TYPE(type), buffer, counts, offsets, TYPE(type), COMM(comm), &handle);
+  request->raw = (intptr_t)handle;
+  return code;
+}
+
+int CMPI_Test(CMPI_Request *request, int *done) {
+  MPI_Request handle = REQUEST(*request);
+  int code = MPI_Test(&handle, done, MPI_STATUS_IGNORE);
+  request->raw = (intptr_t)handle;
+  return code;
 }
 
 int CMPI_Gather_bytes(const void *bytes, size_t count, void *result, int root, CMPI_Comm comm) {

@@ -7,9 +7,9 @@ struct CollectiveChecks {
   /// Added to every expectation: 0, or 1 to show that the checks can fail.
   let shift: Int
 
-  private var world: Communicator { environment.world }
-  private var rank: Int { world.rank }
-  private var size: Int { world.size }
+  var world: Communicator { environment.world }
+  var rank: Int { world.rank }
+  var size: Int { world.size }
   /// 0 + 1 + … + (size - 1).
   private var sumOfRanks: Int { size * (size - 1) / 2 }
 
@@ -26,7 +26,7 @@ struct CollectiveChecks {
     return failures == 0 ? 0 : 1
   }
 
-  private typealias Check = (name: String, body: () throws -> String?)
+  typealias Check = (name: String, body: () throws -> String?)
 
   private var checks: [Check] {
     var result: [Check] = []
@@ -41,10 +41,7 @@ struct CollectiveChecks {
       result.append(("broadcast of \(count) bytes from the first", { try broadcast(count, 0) }))
       result.append(("broadcast of \(count) bytes from the last", { try broadcast(count, size - 1) }))
     }
-    for count in [0, 1, 1003, piece(Float.self) + 1] {
-      result.append(("sum of \(count) Float on the first", { try reduce(count, 0) }))
-      result.append(("sum of \(count) Float on the last", { try reduce(count, size - 1) }))
-    }
+    result += sliceChecks
     result.append(("shared window", sharedWindow))
     result.append(("sum of an array made in place", literal))
     result.append(("empty buffers make no call", emptyBuffers))
@@ -64,7 +61,7 @@ struct CollectiveChecks {
 
   private func piece<Number>(_: Number.Type) -> Int { Communicator.pieceBytes / MemoryLayout<Number>.stride }
 
-  private func expect<Value: Equatable>(_ value: Value, _ expected: Value, _ what: String) -> String? {
+  func expect<Value: Equatable>(_ value: Value, _ expected: Value, _ what: String) -> String? {
     value == expected ? nil : "\(what) is \(value), not \(expected)"
   }
 
@@ -79,18 +76,6 @@ struct CollectiveChecks {
       if buffer.base[i] != expected { return "element \(i) is \(buffer.base[i]), not \(expected)" }
     }
     return expect(buffer.base[count], 77, "the element behind the buffer")
-  }
-
-  private func reduce(_ count: Int, _ root: Int) throws -> String? {
-    let buffer = AlignedBuffer<Float>(count: count)
-    for i in 0..<count { buffer.base[i] = Float(i % 1000 + rank) }
-    try world.reduceSum(buffer.elements, to: root)
-    // Elsewhere the buffer is as it was.
-    for i in 0..<count {
-      let expected = Float((rank == root ? size * (i % 1000) + sumOfRanks : i % 1000 + rank) + shift)
-      if buffer.base[i] != expected { return "element \(i) is \(buffer.base[i]), not \(expected)" }
-    }
-    return count == 0 ? expect(shift, 0, "the shift") : nil
   }
 
   /// Rank r has a part of 1000·(r + 1) numbers, of which it writes its own and reads all; the last rank's is empty.

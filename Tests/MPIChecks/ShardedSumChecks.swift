@@ -28,11 +28,21 @@ struct ShardedSumChecks {
     /// A rank of the node owns no slice, as where another node has one rank less.
     var hasIdleRank = false
     var isLlama = false
+    var nodes = Nodes.own
+    var chunkRows: Int?
 
     var name: String {
       "\(isLlama ? "llama " : "")\(sharding.rawValue) noise \(noise.rawValue), \(mode.rawValue) \(clipping.rawValue), \(tied ? "tied" : "untied"), b \(microbatch), pieces of \(pieceCapacity)"
         + "\(recompute == .blocks ? ", recomputed" : "")\(keeps ? ", kept" : "")\(ownFrom.map { ", alone from \($0)" } ?? "")\(isPoisoned ? ", poisoned" : "")\(hasIdleRank ? ", one owner less" : "")\(hasUnits ? ", units" : "")"
+        + "\(chunkRows == nil ? "" : ", chunks")\(nodes == .own ? "" : ", nodes: \(nodes)")"
     }
+  }
+
+  /// Who is taken to share a node on one machine. Over several hosts it is their ranks.
+  private enum Nodes {
+    case own, pairs, apart
+
+    func node(ofRank rank: Int) -> Int { self == .own ? 0 : self == .pairs ? rank / 2 : rank }
   }
 
   private var cases: [Case] {
@@ -105,6 +115,39 @@ struct ShardedSumChecks {
         }
       }
     }
+    return cases + overHosts
+  }
+
+  /// Sums that are on their way to other nodes while they are made.
+  private var overHosts: [Case] {
+    var cases: [Case] = []
+    for (nodes, sharding) in [(Nodes.pairs, Sharding.node), (.apart, .node), (.apart, .none)] {
+      let test = Case(
+        mode: .ghost, clipping: .flat, tied: true, microbatch: 3, sharding: sharding, noise: .sharded, pieceCapacity: 1000, nodes: nodes)
+      for (mode, clipping, tied) in [
+        (TrainingMode.standard, Clipping.flat, true), (.hooks, .flat, true), (.hooks, .perLayer, false), (.ghost, .flat, true), (.ghost, .flat, false),
+        (.ghost, .perLayer, true),
+      ] {
+        cases.append(
+          Case(mode: mode, clipping: clipping, tied: tied, microbatch: 3, sharding: sharding, noise: .sharded, pieceCapacity: 1000, nodes: nodes))
+      }
+      for change: (inout Case) -> Void in [
+        { $0.recompute = .blocks }, { $0.isPoisoned = true }, { ($0.hasUnits, $0.pieceCapacity) = (true, 100) },
+        { ($0.keeps, $0.ownFrom) = (true, 8) }, { $0.isLlama = true },
+      ] {
+        var changed = test
+        change(&changed)
+        cases.append(changed)
+      }
+      guard sharding == .none else { continue }
+      for (mode, tied) in [(TrainingMode.standard, true), (.ghost, true), (.ghost, false)] {
+        cases.append(
+          Case(
+            mode: mode, clipping: .flat, tied: tied, microbatch: 3, sharding: sharding, noise: .rank0, pieceCapacity: 1000, nodes: nodes, chunkRows: 7))
+      }
+    }
+    cases.append(
+      Case(mode: .ghost, clipping: .flat, tied: true, microbatch: 3, sharding: .optimizer, noise: .sharded, pieceCapacity: 16, nodes: .pairs))
     return cases
   }
 
@@ -112,6 +155,10 @@ struct ShardedSumChecks {
   /// can't be taken for one node; there, hosts of unequal size make idle ranks.
   private func topology(_ test: Case) -> NodeTopology {
     let size = environment.world.size
+    if test.nodes != .own, environment.topology.nodeCount == 1 {
+      let nodes = (0..<size).map(test.nodes.node)
+      return NodeTopology(rank: environment.world.rank, nodeOfRank: nodes, hosts: Set(nodes).map { "node\($0)" })
+    }
     guard test.hasIdleRank, size > 1, environment.topology.nodeCount == 1 else { return environment.topology }
     let nodes = [Int](repeating: 0, count: size) + [Int](repeating: 1, count: size - 1)
     return NodeTopology(rank: environment.world.rank, nodeOfRank: nodes, hosts: ["this", "another"])
@@ -126,7 +173,7 @@ struct ShardedSumChecks {
       let expected = try steps(test, alone, exchange: nil).map { $0 + shift }
       let plan = ShardPlan(
         layout, sharding: test.sharding, noise: test.noise, topology: topology(test), pieceCapacity: test.pieceCapacity)
-      let exchange = try ModelStateExchange(plan, parameterCount: layout.totalCount, environment: environment)
+      let exchange = try ModelStateExchange(plan, parameterCount: layout.totalCount, world: environment.world, node: node(test))
       let distance = try Self.distance(steps(test, plan, exchange: exchange), expected)
       try exchange.free()
       // Sums in another order: a few units in the last place of a float. A rank left out, or noise added twice, is of order 1.
@@ -136,6 +183,12 @@ struct ShardedSumChecks {
       failures += failed == nil ? 0 : 1
     }
     return failures == 0 ? 0 : 1
+  }
+
+  private func node(_ test: Case) throws -> Communicator {
+    guard test.nodes != .own, environment.topology.nodeCount == 1 else { return environment.node }
+    let world = environment.world
+    return try world.split(color: test.nodes.node(ofRank: world.rank), key: world.rank)!
   }
 
   private static func model(_ test: Case) throws -> ModelConfiguration {
@@ -170,18 +223,20 @@ struct ShardedSumChecks {
         model: model, mode: test.mode, clipping: test.clipping, maxGradNorm: 0.5,
         capacity: Microbatch.Capacity(units: test.microbatch, rows: rows, positions: 24, ownMicrobatchRows: test.ownFrom),
         recompute: test.recompute, optimizer: .sgd(momentum: 0.9, weightDecay: 0), hasLargeUnits: test.hasUnits,
-        choices: .init(keepsOnlyExample: test.keeps), shards: plan),
+        choices: .init(logits: test.chunkRows.map { .chunks(rows: $0) }, keepsOnlyExample: test.keeps), shards: plan),
       windows: exchange?.windows)
     let key = RandomKey(seed: 5)
     let mechanism = GaussianMechanism(noiseMultiplier: 0.1, expectedBatchSize: 1, source: GaussianSource(key.subKey(for: .noise)))
     try replica.loadParameters(from: nil, key: key, communicator: environment.world, exchange: exchange)
     if test.isPoisoned {
       let poisoned = model.parameterLayout["transformer.wpe.weight"].offset + 15 * model.width
-      if exchange == nil || environment.node.rank == 0 { replica.parameters[poisoned] = .infinity }
-      try exchange?.publish(replica.parameters)
+      if exchange == nil || topology(test).isNodeLeader { replica.parameters[poisoned] = .infinity }
+      try exchange?.publish(replica.parameters, through: replica.exchangeBuffer)
     }
     let before = replica.parameters.map(Double.init)
     var optimizer = replica.makeOptimizer()
+    // Parts that had left when the last microbatch was done, where there was one.
+    var left = Int.max
     for step in 0..<3 {
       var batches = replica.batches(of: share(exchange == nil, dataset.unitCount), in: dataset)
       if let exchange {
@@ -190,14 +245,16 @@ struct ShardedSumChecks {
         }
         batches.pad(microbatches: try exchange.agreedMicrobatchCount(batches.microbatches.count))
       }
-      _ = replica.accumulateGradients(of: batches, in: dataset)
-      if let sum = replica.accumulator?.clippedSum {
-        mechanism.addNoise(to: sum, step: step, elements: exchange == nil ? 0..<Int.max : plan.noiseElements)
+      var (sent, sentBefore) = (0, Int.max)
+      _ = replica.accumulateGradients(of: batches, in: dataset, exchange: exchange, inspect: { _, _ in sentBefore = sent }) { elements in
+        sent += 1
+        guard let sum = replica.accumulator?.clippedSum else { return }
+        mechanism.addNoise(to: sum, step: step, elements: (exchange == nil ? 0..<Int.max : plan.noiseElements).clamped(to: elements))
       }
-      try exchange?.reduce(replica.gradientSum)
-      optimizer.update(replica.updatedParts, gradientScale: 0.1, learningRate: 0.5)
-      try exchange?.publish(replica.parameters)
+      if !batches.microbatches.isEmpty { left = min(left, sentBefore) }
+      try replica.update(by: &optimizer, exchange: exchange, gradientScale: 0.1, learningRate: 0.5)
     }
+    if exchange?.sumTravels == true && left == 0 { return replica.parameters.map { _ in .infinity } }
     return zip(replica.parameters, before).map { $1.isFinite ? Double($0) - $1 : 0 }
   }
 

@@ -19,6 +19,7 @@ typedef struct { intptr_t raw; } CMPI_Comm;
 typedef struct { intptr_t raw; } CMPI_Datatype;
 typedef struct { intptr_t raw; } CMPI_Op;
 typedef struct { intptr_t raw; } CMPI_Win;
+typedef struct { intptr_t raw; } CMPI_Request;
 
 // Constants (functions, because the macros behind them are not constants in every library).
 
@@ -35,8 +36,8 @@ CMPI_Op CMPI_min(void);
 
 // Environment: 9.1 names, 9.3 errors, 11.2 start and end, 11.6 threads.
 
-// MPI_Init_thread with MPI_THREAD_FUNNELED. `funneled` becomes 0 where the library grants less.
-int CMPI_Init_funneled(int *funneled);
+// MPI_Init_thread with MPI_THREAD_MULTIPLE. `multiple` becomes 0 where the library grants less, `funneled` where not even that.
+int CMPI_Init_threads(int *funneled, int *multiple);
 int CMPI_Finalize(void);
 int CMPI_Initialized(int *flag);
 int CMPI_Finalized(int *flag);
@@ -60,13 +61,20 @@ int CMPI_Comm_set_errors_return(CMPI_Comm comm);
 int CMPI_Barrier(CMPI_Comm comm);
 int CMPI_Bcast_bytes(void *buffer, size_t count, int root, CMPI_Comm comm);
 int CMPI_Allreduce_in_place(void *buffer, size_t count, CMPI_Datatype type, CMPI_Op op, CMPI_Comm comm);
-// The result replaces `buffer` on `root`; on the other ranks `buffer` is only read.
-int CMPI_Reduce_in_place(void *buffer, size_t count, CMPI_Datatype type, CMPI_Op op, int root, CMPI_Comm comm);
 // Rank r gets the sum of the r-th of the consecutive blocks of counts[r] elements that `buffer` has, at the beginning of `buffer`. What
 // follows it there is undefined.
 int CMPI_Reduce_scatter_in_place(void *buffer, const int *counts, CMPI_Datatype type, CMPI_Op op, CMPI_Comm comm);
 // counts[r] elements from rank r, which lie where they belong: at offsets[r] elements from the beginning of `buffer`.
 int CMPI_Allgatherv_in_place(void *buffer, const int *counts, const int *offsets, CMPI_Datatype type, CMPI_Comm comm);
+// Nonblocking (6.12): buffers, counts and offsets belong to MPI until CMPI_Test (3.7.3) says that the request is done.
+// counts[r] elements to each rank, and from each; what is sent and received lies apart.
+int CMPI_Ialltoallv(
+    const void *source, const int *counts, const int *offsets, void *result, const int *result_counts, const int *result_offsets,
+    CMPI_Datatype type, CMPI_Comm comm, CMPI_Request *request);
+// As CMPI_Allgatherv_in_place.
+int CMPI_Iallgatherv_in_place(
+    void *buffer, const int *counts, const int *offsets, CMPI_Datatype type, CMPI_Comm comm, CMPI_Request *request);
+int CMPI_Test(CMPI_Request *request, int *done);
 // `count` bytes from each rank; `result` has room for size · count.
 int CMPI_Gather_bytes(const void *bytes, size_t count, void *result, int root, CMPI_Comm comm);
 int CMPI_Allgather_bytes(const void *bytes, size_t count, void *result, CMPI_Comm comm);

@@ -73,6 +73,44 @@ public struct ParameterLayout: Sendable, RandomAccessCollection {
     }
   }
 
+  /// In what order layers' gradients are known.
+  package enum LayerOrder {
+    /// From the last stage down to the first, as a backward pass goes.
+    case backward
+    /// The first stage, then the others from the last one down.
+    case embeddingsFirst
+  }
+
+  /// The layers' tensors, those of the last stage first.
+  package var groupsInBackwardOrder: [Range<Int>] { inOrder(.backward) }
+
+  private func inOrder(_ order: LayerOrder) -> [Range<Int>] {
+    let place = { (layer: Range<Int>) in
+      let stage = entries[layer.lowerBound].stage
+      return order == .embeddingsFirst && stage == 0 ? Int.min : -stage
+    }
+    return groups.enumerated().sorted { (place($0.element), $0.offset) < (place($1.element), $1.offset) }.map(\.element)
+  }
+
+  /// All elements in parts: of one stage each, one behind the other in the canonical order, in the order of the stages.
+  ///
+  /// - Parameter capacity: floats of a part, 1 or more.
+  package func parts(inOrder order: LayerOrder, capacity: Int) -> [Range<Int>] {
+    var runs: [(stage: Int, floats: Range<Int>)] = []
+    for layer in inOrder(order) {
+      let floats = entries[layer.lowerBound].offset..<entries[layer.upperBound - 1].range.upperBound
+      let stage = entries[layer.lowerBound].stage
+      if let last = runs.last, last.stage == stage, last.floats.upperBound == floats.lowerBound {
+        runs[runs.count - 1].floats = last.floats.lowerBound..<floats.upperBound
+      } else {
+        runs.append((stage, floats))
+      }
+    }
+    return runs.flatMap { run in
+      stride(from: run.floats.lowerBound, to: run.floats.upperBound, by: capacity).map { $0..<Swift.min($0 + capacity, run.floats.upperBound) }
+    }
+  }
+
   /// Writes fresh values. Element j's number is a function of the key and j alone.
   package func initialise(_ parameters: Vector, from source: GaussianSource) {
     precondition(parameters.count == totalCount)

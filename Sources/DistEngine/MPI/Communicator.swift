@@ -3,7 +3,7 @@ import Foundation
 
 /// A group of ranks that work together (MPI 4.0, chapter 7). Owns its handle: freed with the last reference.
 ///
-/// Used by the thread that started MPI alone. Every method that talks to other ranks is collective: all ranks of the communicator call it,
+/// Used by the thread that started MPI alone, but for what `Communicator+Requests.swift` has. Every method that talks to other ranks is collective: all ranks of the communicator call it,
 /// in the same order. An error of MPI is thrown as ``MPIError`` on the rank that has it.
 public final class Communicator {
   /// This process's number in the communicator, from 0.

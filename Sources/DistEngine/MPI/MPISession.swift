@@ -8,8 +8,10 @@ final class MPISession {
   let host: String
   private let thread = pthread_self()
   private(set) var isFinalized = false
+  /// Whether a thread of ours may call MPI while the one that started it does (MPI_THREAD_MULTIPLE, MPI 4.0, 11.6).
+  let allowsThreads: Bool
 
-  /// Starts MPI with MPI_THREAD_FUNNELED.
+  /// Starts MPI with MPI_THREAD_MULTIPLE, or what the library has of it: MPI_THREAD_FUNNELED at least.
   /// - Throws: ``MPIUnusable`` where MPI is or was in use in this process, or offers no threads; ``MPIError``; where the process'
   ///   limits are below what it needs.
   init(collectiveTimeout: Duration) throws {
@@ -29,8 +31,9 @@ final class MPISession {
     // barrier then takes 33 ms in place of 0.006. The user's own setting wins.
     setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0)
 
-    var funneled: Int32 = 0
-    let code = activity.during("MPI_Init_thread") { CMPI_Init_funneled(&funneled) }
+    var (funneled, multiple): (Int32, Int32) = (0, 0)
+    let code = activity.during("MPI_Init_thread") { CMPI_Init_threads(&funneled, &multiple) }
+    allowsThreads = multiple != 0
     guard code == CMPI_success() else { throw MPIError(call: "MPI_Init_thread", code: code, rank: LauncherRank.beforeInit) }
 
     let errors = CMPI_Comm_set_errors_return(CMPI_comm_world())
@@ -56,8 +59,8 @@ final class MPISession {
 
   deinit { try? finalize() }
 
-  /// With MPI_THREAD_FUNNELED (MPI 4.0, 11.6) the thread that started MPI alone may call it.
+  /// The thread that started MPI alone calls it, but for what travels meanwhile (`Communicator+Requests.swift`).
   func expectOwnThread() {
-    precondition(pthread_equal(thread, pthread_self()) != 0, "MPI is called by the thread that started it, and by no other")
+    precondition(pthread_equal(thread, pthread_self()) != 0, "collectives are called by the thread that started MPI, and by no other")
   }
 }

@@ -73,8 +73,18 @@ package struct Optimizer {
   /// One update of all the parameters that are updated here, in parts, with the gradient `gradientScale · gradient`. The gradient is
   /// read only. The parts are the same, in the same order, in every update.
   package mutating func update(_ parts: [Part], gradientScale: Double, learningRate: Double) {
-    updates += 1
-    var offset = 0
+    begin()
+    update(parts, offset: 0, gradientScale: gradientScale, learningRate: learningRate)
+  }
+
+  /// Begins an update that is then made of some of the parameters after others.
+  package mutating func begin() { updates += 1 }
+
+  /// Of some of the parameters, in an update that has begun: once for each of them.
+  ///
+  /// - Parameter offset: parameters that are updated here and stand before the first of these.
+  package func update(_ parts: [Part], offset: Int, gradientScale: Double, learningRate: Double) {
+    var offset = offset
     for part in parts {
       update(part, offset: offset, gradientScale: gradientScale, learningRate: learningRate)
       offset += part.parameters.count

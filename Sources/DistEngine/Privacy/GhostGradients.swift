@@ -32,6 +32,8 @@ package final class GhostGradients: GradientAccumulator {
   private let repeated: Set<Int>
   /// Blocks whose gradient of a microbatch's only unit is kept; empty where the plan keeps none.
   private let kept: [KeptBlock]
+  /// Tensors of the embeddings, a tied head's among them: the largest that wait for factors, and the cheapest to add.
+  private let embeddings: Set<Int>
   /// Index into `kept`, by tensor.
   private let keptBlockOfTensor: [Int?]
 
@@ -45,7 +47,7 @@ package final class GhostGradients: GradientAccumulator {
   package struct Buffers: Sendable {
     let primaryWeights, secondaryWeights, headGradient: MemoryPlan.BufferID
     let kept: [(layers: [Range<Int>], floats: Range<Int>, buffer: MemoryPlan.BufferID)]
-    let repeated: Set<Int>
+    let repeated, embeddings: Set<Int>
 
     /// - Parameters:
     ///   - layout: of the trained tensors.
@@ -78,6 +80,7 @@ package final class GhostGradients: GradientAccumulator {
       }
       self.kept = kept
       self.repeated = repeated
+      embeddings = Set(layout.filter { $0.stage == 0 }.map(\.index))
     }
   }
 
@@ -94,6 +97,7 @@ package final class GhostGradients: GradientAccumulator {
     self.tiedTensor = tiedTensor
     self.workspaces = workspaces
     repeated = buffers.repeated
+    embeddings = buffers.embeddings
     primaryWeights = RowWeightBuffer(arena.elements(buffers.primaryWeights))
     secondaryWeights = RowWeightBuffer(arena.elements(buffers.secondaryWeights))
     // A block's slab begins where its first tensor would make it begin, so that its tensors are found at their own offsets.
@@ -205,14 +209,17 @@ package final class GhostGradients: GradientAccumulator {
     case .perLayer: if let tiedTensor { factors.setFactors(tensor: tiedTensor) }
     }
     knowsFactors = true
-    // One order, whichever way a layer's gradient was taken: ranks that share a sum may have one unit or several at the same time.
+    // One order, whichever way a layer's gradient was taken: ranks that share a sum may have one unit or several at the same time. The
+    // embeddings come first: their sum may be on the way to other hosts while the blocks' products are made.
     let keptFactor = count == 0 ? nil : factors.factor(unit: 0, tensor: 0)
-    for entry in book {
-      let tensor = entry.gradient.anyTensor
-      if count <= 1, let block = keptBlockOfTensor[tensor], let layer = kept[block].layers.first(where: { $0.contains(tensor) }) {
-        addKept(kept[block].gradient, layer: layer, factor: keptFactor)
-      } else {
-        addWeightedSum(entry.gradient, units: entry.units)
+    for isFirst in [true, false] {
+      for entry in book where embeddings.contains(entry.gradient.anyTensor) == isFirst {
+        let tensor = entry.gradient.anyTensor
+        if count <= 1, let block = keptBlockOfTensor[tensor], let layer = kept[block].layers.first(where: { $0.contains(tensor) }) {
+          addKept(kept[block].gradient, layer: layer, factor: keptFactor)
+        } else {
+          addWeightedSum(entry.gradient, units: entry.units)
+        }
       }
     }
     if !repeated.isEmpty { source.repeatBlockGradients(into: self) }

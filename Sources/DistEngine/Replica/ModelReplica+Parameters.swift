@@ -7,10 +7,15 @@ extension ModelReplica {
     return accumulator?.sum.parts.first?.values ?? Vector(start: nil, count: 0)
   }
 
+  /// What sums and parameters go through from rank to rank (``ModelStateExchange``).
+  package var exchangeBuffer: Vector { arena.elements(plan.exchange) }
+
   /// What this rank updates, parameters and gradients.
-  package var updatedParts: [Optimizer.Part] {
+  package var updatedParts: [Optimizer.Part] { updatedParts(of: 0..<plan.layout.totalCount) }
+
+  func updatedParts(of elements: Range<Int>) -> [Optimizer.Part] {
     guard let sum = accumulator?.sum else { return [] }
-    return plan.shards.updated.flatMap { range in
+    return plan.shards.updated.map { $0.clamped(to: elements) }.filter { !$0.isEmpty }.flatMap { range in
       sum.parts.compactMap { $0.clamped(to: range) }.map { part in
         (parameters: Vector(rebasing: parameters[part.elements]), gradient: part.values)
       }

@@ -49,7 +49,8 @@ package final class ModelReplica {
   ) -> (any GradientAccumulator)? {
     guard plan.computesGradients else { return nil }
     let extents = plan.layout.extents
-    let sum = gradientSum(plan, windows: windows, in: arena)
+    var sum = gradientSum(plan, windows: windows, in: arena)
+    if plan.shards.sumTravels { sum = AnnouncedSum(sum, layout: plan.layout, parts: plan.parts, additionCount: plan.additionCount) }
     let workspaces = (0..<plan.workspace.parts).map { workspace(plan, part: $0, norms: norms, in: arena) }
     let factors = {
       ClipFactors(
@@ -64,7 +65,7 @@ package final class ModelReplica {
         TensorSlab(gradients + $0 * plan.layout.totalCount, extents: extents)
       }
       return MaterialisedGradients(
-        sum: sum, gradients: units, layers: plan.layout.groups, factors: factors(), workspace: workspaces[0])
+        sum: sum, gradients: units, layers: plan.layout.groupsInBackwardOrder, factors: factors(), workspace: workspaces[0])
     case .ghost:
       return GhostGradients(
         sum: sum, extents: extents, factors: factors(), tiedTensor: plan.model.tiedTensor(plan.table), headTensor: plan.model.headTensor(plan.table),
@@ -80,9 +81,10 @@ package final class ModelReplica {
       let extents = plan.layout.extents
       let sum: any GradientSum
       if let windows, let pieces = plan.shards.pieces {
+        let batchSum = (accumulator?.sum as? AnnouncedSum)?.base ?? accumulator?.sum
         sum = NodeGradientSum(
           pieces: pieces, extents: extents, window: windows.exchange, slice: floats, owner: plan.shards.owner,
-          sharingWindowOf: accumulator?.sum as? NodeGradientSum)
+          sharingWindowOf: batchSum as? NodeGradientSum)
       } else {
         sum = WholeGradientSum(TensorSlab(floats.baseAddress!, extents: extents))
       }
@@ -182,14 +184,26 @@ package final class ModelReplica {
   }
 
   /// The same of units as they were divided. An empty batch computes nothing, and meets the ranks that share the sum.
+  ///
+  /// - Parameter isFinal: told of each of the plan's ``ReplicaPlan/parts`` once, when nothing more is added to it, which for some may be before the
+  ///   batch's end.
   package func accumulateGradients(
-    of batches: Batches, in dataset: TokenizedDataset, inspect: (Microbatch, ClipFactors?) -> Void = { _, _ in }
+    of batches: Batches, in dataset: TokenizedDataset, inspect: (Microbatch, ClipFactors?) -> Void = { _, _ in },
+    isFinal: (_ part: Int) -> Void = { _ in }
+  ) -> Totals {
+    withoutActuallyEscaping(isFinal) { sum(batches, of: dataset, inspect, isFinal: $0) }
+  }
+
+  private func sum(
+    _ batches: Batches, of dataset: TokenizedDataset, _ inspect: (Microbatch, ClipFactors?) -> Void, isFinal: @escaping (_ part: Int) -> Void
   ) -> Totals {
     guard let accumulator else { preconditionFailure("a replica planned without gradients") }
+    let announced = accumulator.sum as? AnnouncedSum
     accumulator.beginBatch()
     var totals = Totals()
     for unit in batches.large { takeInParts(unit.parts, of: dataset, into: &totals, accumulator, inspect) }
-    for units in batches.microbatches {
+    for (place, units) in batches.microbatches.enumerated() {
+      if place + 1 == batches.microbatches.count { announced?.beginLastMicrobatch(isFinal) }
       let batch = fill(units, of: dataset)
       step(batch, accumulator)
       totals.microbatches += 1
@@ -198,6 +212,7 @@ package final class ModelReplica {
       inspect(batch, accumulator.clipFactors)
     }
     accumulator.sum.complete()
+    if let announced { announced.announceRest(isFinal) } else { plan.parts.indices.forEach(isFinal) }
     return totals
   }
 

@@ -21,6 +21,8 @@ package struct ReplicaPlan {
   package let products: LayerProducts
   package let choices: Choices
   package let shards: ShardPlan
+  /// Elements that become final together and are summed over hosts and updated as one, in the order in which they do: all elements.
+  package let parts: [Range<Int>]
   package private(set) var memory = MemoryPlan()
   /// What it was to stay within; nil where nothing said so.
   package internal(set) var budgetBytes: Int?
@@ -39,7 +41,7 @@ package struct ReplicaPlan {
   }
 
   package let computesGradients: Bool
-  let parameters, frozen, gradientSum: MemoryPlan.BufferID
+  let parameters, frozen, gradientSum, exchange: MemoryPlan.BufferID
   /// `[b, P]`, in `hooks`.
   let examples: MemoryPlan.BufferID
   let exampleCount: Int
@@ -109,6 +111,7 @@ package struct ReplicaPlan {
     gradientSum = plan.add("gradient sum", .gradients, count: computesGradients ? summed : 0)
     _ = plan.add(
       "gradient exchange", .communication, count: shards.windowByteCount, of: UInt8.self, placement: .window)
+    exchange = plan.add("exchange between ranks", .communication, count: computesGradients ? shards.exchangeCount : 0)
     let materialised = mode == .hooks && computesGradients ? capacity.units : 0
     exampleCount = materialised
     examples = plan.add("gradients of the examples", .perExampleGradients, count: materialised * count)
@@ -149,7 +152,18 @@ package struct ReplicaPlan {
     optimizerState = optimizer.map { Optimizer.Buffers($0, count: shards.updatedCount, in: &plan) }
     workspace = Self.workspace(
       declaration, isGhost: isGhost, parts: isGhost ? min(threads, capacity.units) : 1, in: &plan)
+    parts =
+      shards.sumTravels
+      ? layout.parts(inOrder: isFlatGhost ? .embeddingsFirst : .backward, capacity: shards.partCapacity) : [0..<count]
     memory = plan
+  }
+
+  /// How often a microbatch adds to a layer's sum; nil where that hangs on its records. A table that the head shares gets both uses' gradients
+  /// unless they were added up before, and a head whose logits come in chunks some of its own with each.
+  func additionCount(ofLayer layer: Range<Int>) -> Int? {
+    guard mode != .hooks, let head = model.headTensor(table), layer.contains(head) else { return 1 }
+    guard declaration.policy.logits == .whole else { return nil }
+    return model.tiedTensor(table) == nil ? 1 : 2
   }
 
   /// Output columns of a layer's gradient computed at a time, where one example's norm is taken from the gradient itself.

@@ -48,9 +48,12 @@ struct StepClock {
   }
 
   /// Ends a part that began at the last mark.
-  mutating func mark(_ part: StepTimings.Part) {
+  ///
+  /// - Parameter other: a part that was done in between, piece by piece, and its seconds.
+  mutating func mark(_ part: StepTimings.Part, without other: (part: StepTimings.Part, seconds: Double)? = nil) {
     let (now, collective) = (ContinuousClock.now, activity.seconds)
-    timings[part] += (now - time).seconds - (collective - collectiveSeconds)
+    timings[part] += (now - time).seconds - (collective - collectiveSeconds) - (other?.seconds ?? 0)
+    if let other { timings[other.part] += other.seconds }
     timings[.communication] += collective - collectiveSeconds
     (time, collectiveSeconds) = (now, collective)
   }

@@ -32,21 +32,33 @@ package struct ModelStateExchange {
   /// The ranks that own this rank's slice on the other nodes, this one included; nil on a rank that owns none. Among them the owners of
   /// the first slice, who speak for their nodes.
   private let peers: Communicator?
+  /// `optimizer`
+  private let slices: SliceExchange?
+  /// nil where a sum over hosts is made at once, when all of it is there.
+  private var travelling: TravellingSum?
   package let windows: NodeWindows?
 
   /// Collective over the job.
   package init(_ plan: ShardPlan, parameterCount: Int, environment: MPIEnvironment) throws {
+    try self.init(plan, parameterCount: parameterCount, world: environment.world, node: environment.node)
+  }
+
+  /// - Parameter node: the ranks of this one's node, in the order of ranks.
+  package init(_ plan: ShardPlan, parameterCount: Int, world: Communicator, node: Communicator) throws {
     // By a plan for rank 0, or for one rank alone, every rank would draw all of the noise.
-    precondition(plan.rank == environment.world.rank, "rank \(environment.world.rank) by the plan of rank \(plan.rank)")
+    precondition(plan.rank == world.rank, "rank \(world.rank) by the plan of rank \(plan.rank)")
     self.plan = plan
-    world = environment.world
-    node = environment.node
-    guard plan.sharding == .node else {
-      (peers, windows) = (nil, nil)
-      return
-    }
-    peers = try world.split(color: plan.owner, key: world.rank)
-    windows = try NodeWindows(plan, parameterCount: parameterCount, node: node)
+    self.world = world
+    self.node = node
+    slices = plan.sharding != .optimizer ? nil : try SliceExchange(slices: plan.slices, topology: plan.topology, world: world, node: node)
+    let isNode = plan.sharding == .node
+    peers = isNode ? try world.split(color: plan.owner, key: world.rank) : nil
+    windows = isNode ? try NodeWindows(plan, parameterCount: parameterCount, node: node) : nil
+    let summed = isNode ? peers : world
+    travelling =
+      if let summed, plan.sumTravels, world.allowsThreads, summed.size > 1 {
+        try TravellingSum(over: summed, pieceCapacity: plan.travellingPiece)
+      } else { nil }
   }
 
   /// Microbatches that this rank has to run: where ranks meet layer by layer, as many as the rank of its node that has the most.
@@ -67,33 +79,65 @@ package struct ModelStateExchange {
     return all.map { ($0, parts($0, node.rank, node.size)) }
   }
 
-  /// Sums over the ranks what each has summed over its records. Then every rank has the sum of the elements that it updates.
-  package func reduce(_ sum: Vector) throws {
+  /// The same, whose sums over hosts are made when all of it is there: for comparison.
+  package var atOnce: ModelStateExchange {
+    var exchange = self
+    exchange.travelling = nil
+    return exchange
+  }
+
+  /// Begins a batch: whoever makes its sum may give away parts of it that are final.
+  ///
+  /// - Parameters:
+  ///   - sum: what this rank holds of it.
+  ///   - parts: elements that may be given away together, in the order in which they leave: the same on all ranks, and all elements.
+  ///   - buffer: of ``ShardPlan/exchangeCount`` floats.
+  package func begin(_ sum: Vector, parts: [Range<Int>], through buffer: Vector) {
+    travelling?.begin(sum, parts: parts.map(plan.place), through: buffer)
+  }
+
+  /// One of the batch's parts is final on this rank, noise included: from now on it is only read.
+  package func send(part: Int) { travelling?.send(part: part) }
+
+  /// Whether sums over the ranks may be there before the batch's end.
+  package var sumTravels: Bool { travelling != nil }
+
+  /// Sums over the ranks what each has summed over its records, all parts of which were sent. Then every rank has the sum of the elements that it updates.
+  ///
+  /// - Parameters:
+  ///   - sum: of which the batch was begun.
+  ///   - body: called for each part of which the sum is there, while that of later ones may not be.
+  package func reduce(_ sum: Vector, parts: [Range<Int>], through buffer: Vector, _ body: (_ elements: Range<Int>) -> Void) throws {
     switch plan.sharding {
-    case .none: try world.allreduceSum(sum)
-    case .optimizer:
-      for (owner, slice) in plan.slices.enumerated() { try world.reduceSum(Vector(rebasing: sum[slice]), to: owner) }
+    case .none: if travelling == nil { try world.allreduceSum(sum) }
+    case .optimizer: try slices?.reduceSum(sum, through: buffer)
     case .node:
       // The owners are about to write the parameters: all ranks of the node are done with reading them.
       try windows?.meet()
-      if let peers, peers.size > 1 { try peers.allreduceSum(sum) }
+      if travelling == nil, let peers, peers.size > 1 { try peers.allreduceSum(sum) }
+    }
+    for (part, elements) in parts.enumerated() {
+      try travelling?.wait(forPart: part)
+      body(elements)
     }
   }
 
   /// Gives every rank the parameters that each has updated.
-  package func publish(_ parameters: Vector) throws {
+  ///
+  /// - Parameter buffer: of ``ShardPlan/exchangeCount`` floats.
+  package func publish(_ parameters: Vector, through buffer: Vector) throws {
     switch plan.sharding {
     case .none: break
-    case .optimizer:
-      for (owner, slice) in plan.slices.enumerated() {
-        try world.broadcast(Vector(rebasing: parameters[slice]), from: owner)
-      }
+    case .optimizer: try slices?.allgather(parameters, through: buffer)
     case .node: try windows?.meet()
     }
   }
 
   /// Frees what the ranks of a node share, when nothing uses it any longer; collective.
-  package func free() throws { try windows?.free() }
+  package func free() throws {
+    travelling?.stop()
+    try windows?.free()
+  }
 
   /// Gives every rank rank 0's parameters, bit for bit.
   func broadcast(_ parameters: Vector) throws {

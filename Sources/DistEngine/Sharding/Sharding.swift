@@ -32,10 +32,15 @@ package struct ShardPlan: Sendable {
   package let pieces: ParameterPieces?
   /// `node`: which of the owners this rank is; nil for none.
   package let owner: Int?
-  private let topology: NodeTopology
+  let topology: NodeTopology
   private let pieceCapacity: Int
   /// Bytes of this rank's own in the window in which gradients are exchanged.
   package let windowByteCount: Int
+  /// Floats of the buffer that exchanges between ranks go through.
+  package let exchangeCount: Int
+  /// Whether parts of the sum are summed over hosts while the rest of it is made. Of a small sum that isn't worth it; and only where one rank
+  /// of each node has an element of it, since otherwise more would leave a host than need be.
+  package let sumTravels: Bool
 
   /// Floats of a piece: two of them are a rank's 64 MB of the window.
   package static let pieceCapacity = 8 << 20
@@ -61,6 +66,12 @@ package struct ShardPlan: Sendable {
     let (count, ranks) = (layout.totalCount, topology.nodeOfRank.count)
     // Even bounds: normals come in pairs.
     let slices = Self.slices(count, owners: ranks, grain: 2)
+    let hasOneHolderByNode = sharding == .node || sharding == .none && topology.ranksPerNode.allSatisfy { $0 == 1 }
+    sumTravels = topology.nodeCount > 1 && hasOneHolderByNode && count > 2 * pieceCapacity
+    exchangeCount =
+      sharding == .optimizer
+      ? SliceExchange.bufferCount(elements: count, ranks: ranks)
+      : sumTravels ? TravellingSum.bufferCount(pieceCapacity: Self.travellingPiece(pieceCapacity), ranks: topology.nodeCount) : 0
     switch sharding {
     case .none:
       (pieces, owner, updated, windowByteCount) = (nil, nil, [0..<count], 0)
@@ -98,6 +109,20 @@ package struct ShardPlan: Sendable {
     ShardPlan(
       layout, sharding: sharding, noise: noise,
       topology: NodeTopology(rank: 0, nodeOfRank: topology.nodeOfRank, hosts: topology.hosts), pieceCapacity: pieceCapacity)
+  }
+
+  /// Floats that travel as one piece: 4 MB with pieces of 32 MB within a node.
+  private static func travellingPiece(_ pieceCapacity: Int) -> Int { max(1024, pieceCapacity / 8) }
+  var travellingPiece: Int { Self.travellingPiece(pieceCapacity) }
+
+  /// Floats of the canonical order that are told to be final, and are updated, as one part at most.
+  package var partCapacity: Int { 4 * travellingPiece }
+
+  /// Where, among the elements that this rank updates, those of a range stand: in the optimizer's state, and where the sum is in slices or whole in the sum.
+  package func place(of elements: Range<Int>) -> Range<Int> {
+    let count = { (range: Range<Int>) in updated.reduce(0) { $0 + $1.clamped(to: range).count } }
+    let start = count(0..<elements.lowerBound)
+    return start..<start + count(elements)
   }
 
   /// Whose plan it is.

@@ -70,23 +70,29 @@ package struct FixedBatchRun {
 
   /// Gradient, noise, sum over ranks and update. Collective.
   ///
-  /// - Parameter team: no larger than planned; nil takes the replica's own.
+  /// - Parameters:
+  ///   - team: no larger than planned; nil takes the replica's own.
+  ///   - overlaps: false: sums over hosts are made when all of it is there.
   /// - Returns: seconds.
-  package mutating func step(_ index: Int, team: ThreadTeam? = nil) throws -> Double {
+  package mutating func step(_ index: Int, team: ThreadTeam? = nil, overlaps: Bool = true) throws -> Double {
     let start = ContinuousClock.now
-    try (team ?? replica.team).use { try compute(index) }
+    try (team ?? replica.team).use { try compute(index, overlaps ? exchange : exchange?.atOnce) }
     return (ContinuousClock.now - start).seconds
   }
 
-  private mutating func compute(_ index: Int) throws {
-    _ = replica.accumulateGradients(of: 0..<dataset.count, in: dataset)
-    if let sum = replica.accumulator?.clippedSum {
-      mechanism.addNoise(to: sum, step: index, elements: exchange?.plan.noiseElements ?? 0..<Int.max)
+  /// What the last step has spent in collectives when its gradients and noise were there.
+  package private(set) var exposedSeconds = 0.0
+
+  private mutating func compute(_ index: Int, _ exchange: ModelStateExchange?) throws {
+    let batches = replica.batches(of: 0..<dataset.count, in: dataset)
+    _ = replica.accumulateGradients(of: batches, in: dataset, exchange: exchange) { elements in
+      guard let sum = replica.accumulator?.clippedSum else { return }
+      mechanism.addNoise(to: sum, step: index, elements: (exchange?.plan.noiseElements ?? 0..<Int.max).clamped(to: elements))
     }
-    try exchange?.reduce(replica.gradientSum)
-    optimizer.update(
-      replica.updatedParts, gradientScale: 1 / Double(dataset.count * (exchange?.world.size ?? 1)), learningRate: 1e-4)
-    try exchange?.publish(replica.parameters)
+    let before = exchange?.world.activity.seconds ?? 0
+    defer { exposedSeconds = (exchange?.world.activity.seconds ?? 0) - before }
+    try replica.update(
+      by: &optimizer, exchange: exchange, gradientScale: 1 / Double(dataset.count * (exchange?.world.size ?? 1)), learningRate: 1e-4)
   }
 }
 

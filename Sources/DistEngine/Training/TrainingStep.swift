@@ -5,6 +5,8 @@ import Foundation
 ///     charge → sample → (per microbatch: forward → backward + norms → clip factors → weighted sum)
 ///            → noise + reduce over ranks → optimizer
 ///
+/// Over several hosts the last two arrows are of a part of the sum at a time: it gets its noise and leaves when the last microbatch has added to it.
+///
 /// Every rank runs every step, whatever its share of the draw: an empty share is a sum of 0, and it takes part in the
 /// reduction like any other.
 struct TrainingStep: ~Copyable {
@@ -31,12 +33,10 @@ struct TrainingStep: ~Copyable {
     clock.mark(.charge)
     let units = sample(step)
     clock.mark(.sample)
-    var totals = try accumulate(units, step: step)
-    try checkFiles()
-    clock.mark(.gradients)
-    addNoise(step)
-    clock.mark(.noise)
-    try reduce()
+    var noiseSeconds = 0.0
+    var totals = try accumulate(units, step: step, noiseSeconds: &noiseSeconds)
+    try checkFilesOfAll()
+    clock.mark(.gradients, without: (.noise, noiseSeconds))
     try update(step)
     try totals.reduce(over: communicator, requests: &requests)
     clock.mark(.update)
@@ -48,6 +48,12 @@ struct TrainingStep: ~Copyable {
   /// the sum the step ends the run, and before that nothing is charged for a step that can't be taken.
   private func checkFiles() throws { try replica.mapped?.checkUnchanged() }
 
+  /// The same behind the sum. Where parts of it are summed already another rank's files count as well: none updates before all have looked.
+  private func checkFilesOfAll() throws {
+    try checkFiles()
+    if replica.mapped != nil && exchange.sumTravels { try communicator.barrier() }
+  }
+
   private mutating func charge(_ step: Int) throws {
     try ledger?.charge(step: step)
   }
@@ -57,8 +63,8 @@ struct TrainingStep: ~Copyable {
     sampler.share(ofStep: step, rank: communicator.rank, ranks: communicator.size)
   }
 
-  /// Forward, backward, norms, clip factors, weighted sum of each microbatch. Ranks that share a sum run as many microbatches.
-  private func accumulate(_ units: [Int], step: Int) throws -> ModelReplica.Totals {
+  /// Forward, backward, norms, clip factors, weighted sum of each microbatch, and the noise. Ranks that share a sum run as many microbatches.
+  private func accumulate(_ units: [Int], step: Int, noiseSeconds: inout Double) throws -> ModelReplica.Totals {
     var batches = replica.batches(of: units, in: dataset, choice: choice, step: step)
     if replica.plan.hasLargeUnits {
       batches.large = try exchange.sharingLargeUnits(batches.large) { unit, rank, ranks in
@@ -66,24 +72,23 @@ struct TrainingStep: ~Copyable {
       }
     }
     batches.pad(microbatches: try exchange.agreedMicrobatchCount(batches.microbatches.count))
-    return replica.accumulateGradients(of: batches, in: dataset)
+    return replica.accumulateGradients(of: batches, in: dataset, exchange: exchange) { elements in
+      let start = ContinuousClock.now
+      addNoise(step, to: elements)
+      noiseSeconds += (ContinuousClock.now - start).seconds
+    }
   }
 
-  /// Adds the noise to partial sums, once for the whole batch: each element's on the one rank whose part of the plan it is.
-  private func addNoise(_ step: Int) {
+  /// Adds the noise to partial sums, once for each element of the batch's: on the one rank whose part of the plan it is.
+  private func addNoise(_ step: Int, to elements: Range<Int>) {
     guard let mechanism else { return }
     guard let sum = replica.accumulator?.clippedSum else { preconditionFailure("noise for a sum that isn't clipped") }
-    mechanism.addNoise(to: sum, step: step, elements: exchange.plan.noiseElements)
-  }
-
-  private func reduce() throws {
-    try exchange.reduce(replica.gradientSum)
+    mechanism.addNoise(to: sum, step: step, elements: exchange.plan.noiseElements.clamped(to: elements))
   }
 
   private mutating func update(_ step: Int) throws {
-    optimizer.update(
-      replica.updatedParts, gradientScale: 1 / Double(expectedBatchSize), learningRate: schedule.rate(step: step))
-    try exchange.publish(replica.parameters)
+    try replica.update(
+      by: &optimizer, exchange: exchange, gradientScale: 1 / Double(expectedBatchSize), learningRate: schedule.rate(step: step))
   }
 }
 
