@@ -34,9 +34,9 @@ CMPI_Op CMPI_sum(void) { return (CMPI_Op){(intptr_t)MPI_SUM}; }
 CMPI_Op CMPI_max(void) { return (CMPI_Op){(intptr_t)MPI_MAX}; }
 CMPI_Op CMPI_min(void) { return (CMPI_Op){(intptr_t)MPI_MIN}; }
 
-int CMPI_Init_threads(int *funneled, int *multiple) {
+int CMPI_Init_threads(int asks_multiple, int *funneled, int *multiple) {
   int provided = MPI_THREAD_SINGLE;
-  int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided);
+  int code = MPI_Init_thread(NULL, NULL, asks_multiple ? MPI_THREAD_MULTIPLE : MPI_THREAD_FUNNELED, &provided);
   *funneled = provided >= MPI_THREAD_FUNNELED;
   *multiple = provided >= MPI_THREAD_MULTIPLE;
   return code;

@@ -36,8 +36,9 @@ CMPI_Op CMPI_min(void);
 
 // Environment: 9.1 names, 9.3 errors, 11.2 start and end, 11.6 threads.
 
-// MPI_Init_thread with MPI_THREAD_MULTIPLE. `multiple` becomes 0 where the library grants less, `funneled` where not even that.
-int CMPI_Init_threads(int *funneled, int *multiple);
+// MPI_Init_thread with MPI_THREAD_MULTIPLE, or MPI_THREAD_FUNNELED. `multiple` becomes 0 where the library grants less than the former, `funneled`
+// where less than the latter.
+int CMPI_Init_threads(int asks_multiple, int *funneled, int *multiple);
 int CMPI_Finalize(void);
 int CMPI_Initialized(int *flag);
 int CMPI_Finalized(int *flag);

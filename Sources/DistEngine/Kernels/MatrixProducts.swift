@@ -79,13 +79,22 @@ package enum MatrixProducts {
   }
 
   /// The lower triangle of `c[n,n] = a[n,k] · aᵀ + beta · c`; what stands above the diagonal is left alone.
-  package static func gram(_ a: Matrix, into c: Matrix, beta: Float = 0) {
+  ///
+  /// - Parameter columnsAtATime: of which products are added up before their sum is added to the others': fewer are slower and more exact.
+  package static func gram(_ a: Matrix, into c: Matrix, beta: Float = 0, columnsAtATime: Int = .max) {
     precondition(c.rows == a.rows && c.columns == a.rows, "Gram matrix of \(a.rows) rows into \(c.rows)x\(c.columns)")
     if a.rows == 0 { return }
     if a.columns == 0 {
       for row in 0..<c.rows { scale(c.rows(row..<(row + 1)).columns(0..<(row + 1)), by: beta) }
       return
     }
+    let step = min(columnsAtATime, a.columns)
+    for first in stride(from: 0, to: a.columns, by: step) {
+      gramOfAll(a.columns(first..<min(first + step, a.columns)), into: c, beta: first == 0 ? beta : 1)
+    }
+  }
+
+  private static func gramOfAll(_ a: Matrix, into c: Matrix, beta: Float) {
     let team = ThreadTeam.current
     let bands = min(team.count, a.rows / smallestBlock, a.rows * a.rows * a.columns / smallestProduct)
     if bands <= 1 { return ssyrk(a, into: c, beta: beta) }

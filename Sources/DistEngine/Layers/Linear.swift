@@ -204,28 +204,37 @@ package struct LinearGradient {
 
   private func gramNorm(_ a: Matrix, _ g: Matrix, workspace: GradientWorkspace) -> Double {
     precondition(a.rows <= workspace.gramRows, "Gram scratch of \(workspace.gramRows) rows for \(a.rows)")
+    return gramProduct(a, g, columnsAtATime: .max, trustedFrom: Self.trusted, workspace: workspace)
+      ?? gramProduct(a, g, columnsAtATime: Self.shortSum, trustedFrom: Self.trustedInShortSums, workspace: workspace)
+      ?? instantiatedNorm(a, g, workspace: workspace)
+  }
+
+  /// `⟨A Aᵀ, G Gᵀ⟩`; nil where rounding may have made too much of it, and the norm with which a record is clipped would be too small.
+  private func gramProduct(_ a: Matrix, _ g: Matrix, columnsAtATime: Int, trustedFrom ratio: Double, workspace: GradientWorkspace) -> Double? {
     let inputs = Matrix(workspace.gramOfInputs, rows: a.rows, columns: a.rows)
     let gradients = Matrix(workspace.gramOfGradients, rows: a.rows, columns: a.rows)
-    MatrixProducts.gram(a, into: inputs)
-    MatrixProducts.gram(g, into: gradients)
+    MatrixProducts.gram(a, into: inputs, columnsAtATime: columnsAtATime)
+    MatrixProducts.gram(g, into: gradients, columnsAtATime: columnsAtATime)
     let product = RowKernels.symmetricInnerProduct(inputs, gradients)
     let squares = (
       inputs: RowKernels.symmetricInnerProduct(inputs, inputs), gradients: RowKernels.symmetricInnerProduct(gradients, gradients)
     )
     // What underflows in a Gram matrix is lost without a trace: an example of norm 0 would be added as it is.
-    guard min(squares.inputs, squares.gradients) >= Self.smallestSquare else { return instantiatedNorm(a, g, workspace: workspace) }
-    let scale = squares.inputs.squareRoot() * squares.gradients.squareRoot()
-    // Where positions cancel, what is left of the product is rounding of the Gram matrices, and may be far below the norm:
-    // the example would escape its bound. And where a Gram matrix overflows the gradient may be finite: whether the example counts would hang
-    // on whether it is alone in its microbatch. Then the gradient itself is computed.
-    return product.isFinite && product >= Self.cancellation * scale ? product : instantiatedNorm(a, g, workspace: workspace)
+    guard min(squares.inputs, squares.gradients) >= Self.smallestSquare else { return nil }
+    // Where positions cancel, what is left of the product is rounding of the Gram matrices, and may be far below the norm. And where one overflows
+    // the gradient may be finite: whether the example counts would hang on whether it is alone in its microbatch.
+    return product.isFinite && product >= ratio * squares.inputs.squareRoot() * squares.gradients.squareRoot() ? product : nil
   }
 
-  /// Below this part of `‖A‖_F ‖G‖_F` an inner product of Gram matrices in float isn't trusted. What is below half a last bit of an element's sum
-  /// so far is lost from it, of hundreds of products up to some 2⁻¹⁶ of the element, and not alike in all elements: where what is left is a thousandth
-  /// of `‖A‖_F ‖G‖_F`, 2⁻¹⁰ of the norm; at a twentieth an eighth of the rounding margin (`GramUnderflowTests`). Equal inputs and T output
-  /// gradients at right angles are at 1/√T.
-  static let cancellation = 0.05
+  /// Parts of `‖A‖_F ‖G‖_F` below which an inner product of Gram matrices in float isn't trusted.
+  ///
+  /// What is below half a last bit of an element's sum so far is lost from it: of the hundreds of products that the library adds up in a row some
+  /// 2⁻¹⁶ of the element at worst, and not alike in all elements. The smaller what is left of the product, the larger that is beside it. In the worst
+  /// positions that were found the norm comes out a fifth of the rounding margin, 2⁻¹², too small at either bound (`GramUnderflowTests`). Equal inputs and
+  /// T output gradients at right angles are at 1/√T; layers of trained models are at 0.07 to 0.5 as a rule.
+  static let (trusted, trustedInShortSums) = (0.25, 0.05)
+  /// Columns that are added up in a row where more is at stake.
+  static let shortSum = 64
 
   /// ‖A‖_F² below which a Gram matrix in float isn't trusted. An element is a sum of d products, each off by at most 2⁻¹⁵⁰ where it is
   /// subnormal or 0, so that those of T positions are off by T·d·2⁻¹⁵⁰ in ‖A‖_F: with ‖A‖_F ≥ 2⁻¹⁰⁰ and T·d ≤ 2²² that is a 2⁻²⁸th, and of

@@ -11,7 +11,17 @@ final class MPISession {
   /// Whether a thread of ours may call MPI while the one that started it does (MPI_THREAD_MULTIPLE, MPI 4.0, 11.6).
   let allowsThreads: Bool
 
-  /// Starts MPI with MPI_THREAD_MULTIPLE, or what the library has of it: MPI_THREAD_FUNNELED at least.
+  /// Whether a thread of ours is to call MPI: where sums may travel over hosts. A transport that can't be called so (UCX as it is built by default) stands
+  /// aside when it is asked for, and a slower one takes its place: a launcher that says all ranks are on one host, or
+  /// `DP_MPIRUN_MPI_THREADS=funneled`, spares that.
+  private static var asksForThreads: Bool {
+    let environment = ProcessInfo.processInfo.environment
+    if let stated = environment["DP_MPIRUN_MPI_THREADS"] { return stated != "funneled" }
+    let (here, all) = (environment["OMPI_COMM_WORLD_LOCAL_SIZE"], environment["OMPI_COMM_WORLD_SIZE"])
+    return here == nil || here != all
+  }
+
+  /// Starts MPI with MPI_THREAD_MULTIPLE where that is of use, or what the library has of it: MPI_THREAD_FUNNELED at least.
   /// - Throws: ``MPIUnusable`` where MPI is or was in use in this process, or offers no threads; ``MPIError``; where the process'
   ///   limits are below what it needs.
   init(collectiveTimeout: Duration) throws {
@@ -32,7 +42,7 @@ final class MPISession {
     setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0)
 
     var (funneled, multiple): (Int32, Int32) = (0, 0)
-    let code = activity.during("MPI_Init_thread") { CMPI_Init_threads(&funneled, &multiple) }
+    let code = activity.during("MPI_Init_thread") { CMPI_Init_threads(Self.asksForThreads ? 1 : 0, &funneled, &multiple) }
     allowsThreads = multiple != 0
     guard code == CMPI_success() else { throw MPIError(call: "MPI_Init_thread", code: code, rank: LauncherRank.beforeInit) }
 

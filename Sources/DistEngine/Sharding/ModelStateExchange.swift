@@ -34,8 +34,10 @@ package struct ModelStateExchange {
   private let peers: Communicator?
   /// `optimizer`
   private let slices: SliceExchange?
-  /// nil where a sum over hosts is made at once, when all of it is there.
+  /// nil where a sum over hosts is made at once, when all of it is there; and on a rank that owns none of it.
   private var travelling: TravellingSum?
+  /// Whether sums over the ranks may be there before the batch's end: the same on all ranks, whatever they own.
+  package private(set) var sumTravels: Bool
   package let windows: NodeWindows?
 
   /// Collective over the job.
@@ -55,8 +57,9 @@ package struct ModelStateExchange {
     peers = isNode ? try world.split(color: plan.owner, key: world.rank) : nil
     windows = isNode ? try NodeWindows(plan, parameterCount: parameterCount, node: node) : nil
     let summed = isNode ? peers : world
+    sumTravels = plan.sumTravels ? try world.allreduceMin(world.allowsThreads ? 1 : 0) == 1 : false
     travelling =
-      if let summed, plan.sumTravels, world.allowsThreads, summed.size > 1 {
+      if let summed, sumTravels {
         try TravellingSum(over: summed, pieceCapacity: plan.travellingPiece)
       } else { nil }
   }
@@ -82,7 +85,7 @@ package struct ModelStateExchange {
   /// The same, whose sums over hosts are made when all of it is there: for comparison.
   package var atOnce: ModelStateExchange {
     var exchange = self
-    exchange.travelling = nil
+    (exchange.travelling, exchange.sumTravels) = (nil, false)
     return exchange
   }
 
@@ -98,9 +101,6 @@ package struct ModelStateExchange {
 
   /// One of the batch's parts is final on this rank, noise included: from now on it is only read.
   package func send(part: Int) { travelling?.send(part: part) }
-
-  /// Whether sums over the ranks may be there before the batch's end.
-  package var sumTravels: Bool { travelling != nil }
 
   /// Sums over the ranks what each has summed over its records, all parts of which were sent. Then every rank has the sum of the elements that it updates.
   ///
