@@ -9,6 +9,7 @@ extension TimePlan: Encodable {
     case link = "link_gbit"
     case latency = "latency_us"
     case calibrationSeconds = "calibration_seconds"
+    case processorPart = "calibration_processor_part"
     case stopsScaling = "stops_scaling_at_ranks"
     case limitedBy = "limited_by"
   }
@@ -26,6 +27,7 @@ extension TimePlan: Encodable {
     try values.encode(link?.latencyMicroseconds, forKey: .latency)
     try values.encode(calibration, forKey: .calibration)
     try values.encode(calibrationSeconds, forKey: .calibrationSeconds)
+    try values.encode(processorPart, forKey: .processorPart)
     try values.encode(limit?.ranks, forKey: .stopsScaling)
     try values.encode(limit?.limit(beside: table[0]).rawValue, forKey: .limitedBy)
     try values.encode(table.map { Row(prediction: $0, one: table[0]) }, forKey: .table)

@@ -13,6 +13,9 @@ package final class RanksAtOnce: Sendable {
   /// A thread for each rank.
   private let callers: ThreadTeam
   private let arrived = Atomic<Int>(0)
+  /// Nanoseconds, of all calls: what they took, and for how much of it their threads had a processor.
+  private let elapsed = Atomic<Int>(0)
+  private let running = Atomic<Int>(0)
 
   package init(ranks: Int, threads: Int) {
     precondition(ranks >= 1, "\(ranks) ranks")
@@ -21,6 +24,12 @@ package final class RanksAtOnce: Sendable {
   }
 
   package var count: Int { teams.count }
+
+  /// How much of the time the ranks had a processor: less than 1 where other work takes the cores.
+  package var processorPart: Double {
+    let elapsed = elapsed.load(ordering: .relaxed)
+    return elapsed == 0 ? 1 : min(1, Double(running.load(ordering: .relaxed)) / Double(elapsed))
+  }
 
   /// Runs `body` for some ranks, which begin together.
   ///
@@ -35,9 +44,12 @@ package final class RanksAtOnce: Sendable {
         arrived.add(1, ordering: .sequentiallyConsistent)
         // A thread that waits has its rank: every other rank gets a thread of its own.
         while arrived.load(ordering: .sequentiallyConsistent) < ranks { sched_yield() }
-        let start = ContinuousClock.now
+        let (start, processor) = (ContinuousClock.now, Self.processorNanoseconds)
         teams[rank].use { body(rank) }
-        (seconds + rank).initialize(to: (ContinuousClock.now - start).seconds)
+        let own = (ContinuousClock.now - start).seconds
+        elapsed.add(Int(own * 1e9), ordering: .relaxed)
+        running.add(Self.processorNanoseconds - processor, ordering: .relaxed)
+        (seconds + rank).initialize(to: own)
       }
       initialized = ranks
     }
@@ -56,6 +68,13 @@ package final class RanksAtOnce: Sendable {
   }
 
   private static let mostCalls = 100
+
+  /// Of the calling thread.
+  private static var processorNanoseconds: Int {
+    var time = timespec()
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+    return time.tv_sec * 1_000_000_000 + time.tv_nsec
+  }
 
   /// The mean over calls of the rank that has the largest.
   ///

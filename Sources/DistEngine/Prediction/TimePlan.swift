@@ -12,6 +12,8 @@ public struct TimePlan: Sendable {
   public let calibrationSeconds: Double
   /// What was timed, and by how many ranks at once.
   public let calibration: String
+  /// How much of the time what was timed had a processor: less than 1 where other work took this machine's cores, so that an idle one is faster.
+  public let processorPart: Double
 
   /// Efficiency below which more ranks no longer pay.
   public static let scalingLimit = 0.5
@@ -54,6 +56,7 @@ public struct TimePlan: Sendable {
     (self.ranksPerNode, self.threads, self.link) = (ranksPerNode, threads, link)
     calibration = "\(stopwatch.description), by \(atOnce.count == 1 ? "one rank" : "\(atOnce.count) ranks at once")"
       + (ranksPerNode > cores ? ", as \(ranksPerNode) would share the cores" : "")
+    processorPart = atOnce.processorPart
     calibrationSeconds = (ContinuousClock.now - start).seconds
   }
 
