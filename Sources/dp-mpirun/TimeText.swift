@@ -11,7 +11,8 @@ struct TimeText {
     ["", "Time, predicted: \(Self.seconds(plan.step.seconds)) s a step, \(plan.step.tokensPerSecond.formatted(digits: 0)) tokens a second on \(job)"]
       + ["  of it " + Self.parts(of: plan.step)]
       + ["  timed in \(plan.calibrationSeconds.formatted(digits: 1)) s on this machine, taken for a node: \(plan.calibration)"]
-      + (plan.processorPart < 0.9 ? ["  other work took \(Self.percent(1 - plan.processorPart)) of that: an idle node computes \((1 / plan.processorPart).formatted(digits: 1)) times as fast"] : [])
+      + (plan.processorPart < 0.9
+        ? ["  other work took \(Self.percent(1 - plan.processorPart)) of its cores meanwhile: idle nodes need \(Self.seconds(plan.idleStep.seconds)) s a step"] : [])
       + ["  not in it: ledger, checkpoints and evaluations"]
       + ["", "   ranks   nodes      s/step    tokens/s  efficiency   most of it"]
       + plan.table.map(row) + ["", scaling]

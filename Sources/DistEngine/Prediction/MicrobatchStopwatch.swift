@@ -67,7 +67,7 @@ struct MicrobatchStopwatch {
       // What is first touched is not timed. Then how fast the machine is.
       let rate = replicas.indices.map { index in
         _ = pass(trial, replicas[index])
-        return flops(plans[group[index]], trial) / pass(trial, replicas[index]).max()!
+        return flops(plans[group[index]], trial) / pass(trial, replicas[index]).max()! * ranks.processorPart
       }.max()!
       if seconds.isEmpty {
         samples = affordable(samples, rate: rate)

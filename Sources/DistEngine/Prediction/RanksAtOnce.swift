@@ -17,24 +17,30 @@ package final class RanksAtOnce: Sendable {
   private let elapsed = Atomic<Int>(0)
   private let running = Atomic<Int>(0)
 
+  /// Whether seconds are those of a processor. Of several threads, which wait for each other, time is what counts.
+  private let countsProcessors: Bool
+
   package init(ranks: Int, threads: Int) {
     precondition(ranks >= 1, "\(ranks) ranks")
+    countsProcessors = threads == 1
     teams = (0..<ranks).map { _ in ThreadTeam(count: threads) }
     callers = ThreadTeam(count: ranks)
   }
 
   package var count: Int { teams.count }
 
-  /// How much of the time the ranks had a processor: less than 1 where other work takes the cores.
+  /// How much of the time that calls took their threads had a processor, where seconds are of processors: less than 1 where other work takes the
+  /// cores. 1 for ranks of several threads.
   package var processorPart: Double {
     let elapsed = elapsed.load(ordering: .relaxed)
-    return elapsed == 0 ? 1 : min(1, Double(running.load(ordering: .relaxed)) / Double(elapsed))
+    return countsProcessors && elapsed > 0 ? min(1, Double(running.load(ordering: .relaxed)) / Double(elapsed)) : 1
   }
 
   /// Runs `body` for some ranks, which begin together.
   ///
   /// - Parameter ranks: nil: all.
-  /// - Returns: each one's seconds.
+  /// - Returns: each one's seconds: of its processor where it has one thread, so that what other work takes meanwhile doesn't look like a difference
+  ///   between what is timed now and a moment later.
   package func seconds(ranks: Int? = nil, _ body: (_ rank: Int) -> Void) -> [Double] {
     let ranks = ranks ?? count
     return [Double](unsafeUninitializedCapacity: ranks) { seconds, initialized in
@@ -46,10 +52,10 @@ package final class RanksAtOnce: Sendable {
         while arrived.load(ordering: .sequentiallyConsistent) < ranks { sched_yield() }
         let (start, processor) = (ContinuousClock.now, Self.processorNanoseconds)
         teams[rank].use { body(rank) }
-        let own = (ContinuousClock.now - start).seconds
-        elapsed.add(Int(own * 1e9), ordering: .relaxed)
-        running.add(Self.processorNanoseconds - processor, ordering: .relaxed)
-        (seconds + rank).initialize(to: own)
+        let (time, ran) = ((ContinuousClock.now - start).seconds, Self.processorNanoseconds - processor)
+        elapsed.add(Int(time * 1e9), ordering: .relaxed)
+        running.add(ran, ordering: .relaxed)
+        (seconds + rank).initialize(to: countsProcessors ? Double(ran) * 1e-9 : time)
       }
       initialized = ranks
     }
