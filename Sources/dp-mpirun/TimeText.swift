@@ -11,6 +11,8 @@ struct TimeText {
     ["", "Time, predicted: \(Self.seconds(plan.step.seconds)) s a step, \(plan.step.tokensPerSecond.formatted(digits: 0)) tokens a second on \(job)"]
       + ["  of it " + Self.parts(of: plan.step)]
       + ["  timed in \(plan.calibrationSeconds.formatted(digits: 1)) s on this machine, taken for a node: \(plan.calibration)"]
+      + (plan.processorPart < 0.9
+        ? ["  other work took \(Self.percent(1 - plan.processorPart)) of its cores meanwhile: idle nodes need \(Self.seconds(plan.idleStep.seconds)) s a step"] : [])
       + ["  not in it: ledger, checkpoints and evaluations"]
       + ["", "   ranks   nodes      s/step    tokens/s  efficiency   most of it"]
       + plan.table.map(row) + ["", scaling]
@@ -33,7 +35,7 @@ struct TimeText {
     guard let limit = plan.limit else {
       return "Scales as far as the table goes: at \(Self.counted(plan.table.last!.ranks, "rank")) efficiency is "
         + "\(Self.percent(plan.table.last!.efficiency(beside: plan.table[0]))) of one rank's"
-        + (plan.link == nil && plan.table.count > 0 ? "; of more nodes with --link GBIT" : "")
+        + (plan.link == nil ? "; of more nodes with --link GBIT" : "")
     }
     let part = limit.limit(beside: plan.table[0])
     return "Stops scaling at \(Self.counted(limit.ranks, "rank")) (efficiency below \(Self.percent(TimePlan.scalingLimit))): \(Self.reason(part)), "

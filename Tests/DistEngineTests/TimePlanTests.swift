@@ -99,7 +99,8 @@ import Testing
     let time = try #require(plan.time)
     let jobs = time.table + [time.step]
     #expect(time.step.ranks == ranks && time.table.contains(time.step))
-    #expect(time.calibrationSeconds > 0 && time.threads == 1)
+    #expect(time.calibrationSeconds > 0 && time.threads == 1 && time.processorPart > 0 && time.processorPart <= 1)
+    #expect(time.idleStep.ranks == ranks && time.idleStep.seconds <= time.step.seconds && time.idleStep[.wire] == time.step[.wire])
     for job in jobs {
       for part in StepPrediction.Part.allCases { #expect(job[part] >= 0 && job[part].isFinite, "\(part) of \(job.ranks) ranks") }
       #expect(job[.gradients] > 0 && job[.optimizer] > 0)
@@ -154,6 +155,12 @@ import Testing
     ] as [@Sendable (inout TrainingConfiguration) -> Void])
   func otherRunsArePredicted(change: @Sendable (inout TrainingConfiguration) -> Void) throws {
     _ = try check(RunPlan(configuration(change), ranks: 2, ranksPerNode: 1, predictsTime: true, link: Link(gigabits: 10)), ranks: 2)
+  }
+
+  @Test func stepsThatDrawNothingArePredicted() throws {
+    let configuration = configuration { ($0.batchSize, $0.datasetSize) = (1, 100_000_000) }
+    let time = try #require(RunPlan(configuration, ranks: 1, ranksPerNode: 1, predictsTime: true).time)
+    #expect(time.step[.gradients] >= 0 && time.step[.noise] > 0 && time.step.seconds.isFinite && time.step.tokensPerSecond > 0)
   }
 
   /// A model of more blocks and ids than are timed.

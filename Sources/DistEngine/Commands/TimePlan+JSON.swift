@@ -2,6 +2,7 @@ extension TimePlan: Encodable {
   enum CodingKeys: String, CodingKey {
     case calibration, table, threads
     case secondsPerStep = "seconds_per_step"
+    case idleSecondsPerStep = "idle_seconds_per_step"
     case tokensPerSecond = "tokens_per_second"
     case parts = "parts_seconds"
     case ranksPerNode = "ranks_per_node"
@@ -9,6 +10,7 @@ extension TimePlan: Encodable {
     case link = "link_gbit"
     case latency = "latency_us"
     case calibrationSeconds = "calibration_seconds"
+    case processorPart = "calibration_processor_part"
     case stopsScaling = "stops_scaling_at_ranks"
     case limitedBy = "limited_by"
   }
@@ -17,6 +19,7 @@ extension TimePlan: Encodable {
   public func encode(to encoder: any Encoder) throws {
     var values = encoder.container(keyedBy: CodingKeys.self)
     try values.encode(step.seconds, forKey: .secondsPerStep)
+    try values.encode(idleStep.seconds, forKey: .idleSecondsPerStep)
     try values.encode(step.tokensPerSecond, forKey: .tokensPerSecond)
     try values.encode(step.secondsByPart, forKey: .parts)
     try values.encode(step.nodes, forKey: .nodes)
@@ -26,6 +29,7 @@ extension TimePlan: Encodable {
     try values.encode(link?.latencyMicroseconds, forKey: .latency)
     try values.encode(calibration, forKey: .calibration)
     try values.encode(calibrationSeconds, forKey: .calibrationSeconds)
+    try values.encode(processorPart, forKey: .processorPart)
     try values.encode(limit?.ranks, forKey: .stopsScaling)
     try values.encode(limit?.limit(beside: table[0]).rawValue, forKey: .limitedBy)
     try values.encode(table.map { Row(prediction: $0, one: table[0]) }, forKey: .table)

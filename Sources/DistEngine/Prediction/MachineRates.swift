@@ -31,30 +31,31 @@ extension MachineRates {
   /// Times the program's own noise, optimizer and sums, on memory that is freed.
   init(_ counts: Counts, optimizer: OptimizerConfiguration, on ranks: RanksAtOnce) throws {
     let source = GaussianSource(RandomKey(seed: 1).subKey(for: .noise))
-    noise = Self.rate(counts.noise) { count in
+    noise = Self.rate(counts.noise, ranks) { count in
       let sums = ranks.memory(count)
       return ranks.mean(ranks: counts.oneDraws ? 1 : nil, limit: Self.limit) { source.add(step: 0, elements: 0..<count, scale: 1, to: sums[$0].elements) }
     }
-    update = try Self.rate(counts.update) { count in
+    update = try Self.rate(counts.update, ranks) { count in
       let updates = try (0..<ranks.count).map { _ in try Update(optimizer, count: count) }
       return ranks.mean(limit: Self.limit) { updates[$0].run() }
     }
-    clear = Self.rate(counts.sum) { count in
+    clear = Self.rate(counts.sum, ranks) { count in
       let sums = ranks.memory(count)
       return ranks.mean(limit: Self.limit) { RowKernels.fill(sums[$0].elements, with: 0) }
     }
-    add = Self.rate(counts.sum) { Self.secondsOfAdding($0, on: ranks) }
-    copy = ranks.count == 1 ? 0 : Self.rate(counts.sum) { Self.secondsOfCopying($0, on: ranks) }
+    add = Self.rate(counts.sum, ranks) { Self.secondsOfAdding($0, on: ranks) }
+    copy = ranks.count == 1 ? 0 : Self.rate(counts.sum, ranks) { Self.secondsOfCopying($0, on: ranks) }
   }
 
   /// Seconds an element, of as many as there are; of fewer where so many would take too long.
   ///
   /// - Parameter seconds: of some elements.
-  private static func rate(_ count: Int, seconds: (Int) throws -> Double) rethrows -> Double {
+  private static func rate(_ count: Int, _ ranks: RanksAtOnce, seconds: (Int) throws -> Double) rethrows -> Double {
     let most = min(max(64, count), Self.most)
     let few = min(most, 1 << 16)
     let rate = try seconds(few) / Double(few)
-    let affordable = max(few, Int(min(Double(most), limit / 2 / rate)))
+    // A clock too coarse for what is that short tells nothing of how many are affordable.
+    let affordable = rate > 0 ? max(few, Int(min(Double(most), limit / 2 * ranks.processorPart / rate))) : most
     return try affordable == few ? rate : seconds(affordable) / Double(affordable)
   }
 

@@ -58,15 +58,16 @@ struct MicrobatchStopwatch {
 
   /// - Parameter samples: what microbatches of the run there are; shorter ones are timed where these would take too long.
   func times(of samples: [Sample]) throws -> MicrobatchTimes {
-    var samples = samples
+    let trial = Sample.synthetic([min(64, setup.plan.capacity.unitRows, setup.plan.capacity.positions)], course: .only, setup)
+    // Where next to nothing is drawn.
+    var samples = samples.isEmpty ? [trial] : samples
     var seconds: [[Double]] = []
     for group in groups {
       let replicas = try group.map(replicas)
-      // What is first touched now is not timed, and how fast the machine is.
-      let trial = Sample.synthetic([min(64, setup.plan.capacity.unitRows, setup.plan.capacity.positions)], course: .only, setup)
+      // What is first touched is not timed. Then how fast the machine is.
       let rate = replicas.indices.map { index in
         _ = pass(trial, replicas[index])
-        return flops(plans[group[index]], trial) / pass(trial, replicas[index]).max()!
+        return flops(plans[group[index]], trial) / pass(trial, replicas[index]).max()! * ranks.processorPart
       }.max()!
       if seconds.isEmpty {
         samples = affordable(samples, rate: rate)

@@ -13,19 +13,34 @@ package final class RanksAtOnce: Sendable {
   /// A thread for each rank.
   private let callers: ThreadTeam
   private let arrived = Atomic<Int>(0)
+  /// Nanoseconds, of all calls: what they took, and for how much of it their threads had a processor.
+  private let elapsed = Atomic<Int>(0)
+  private let running = Atomic<Int>(0)
+
+  /// Whether seconds are those of a processor. Of several threads, which wait for each other, time is what counts.
+  private let countsProcessors: Bool
 
   package init(ranks: Int, threads: Int) {
     precondition(ranks >= 1, "\(ranks) ranks")
+    countsProcessors = threads == 1
     teams = (0..<ranks).map { _ in ThreadTeam(count: threads) }
     callers = ThreadTeam(count: ranks)
   }
 
   package var count: Int { teams.count }
 
+  /// How much of the time that calls took their threads had a processor, where seconds are of processors: less than 1 where other work takes the
+  /// cores. 1 for ranks of several threads.
+  package var processorPart: Double {
+    let elapsed = elapsed.load(ordering: .relaxed)
+    return countsProcessors && elapsed > 0 ? min(1, Double(running.load(ordering: .relaxed)) / Double(elapsed)) : 1
+  }
+
   /// Runs `body` for some ranks, which begin together.
   ///
   /// - Parameter ranks: nil: all.
-  /// - Returns: each one's seconds.
+  /// - Returns: each one's seconds: of its processor where it has one thread, so that what other work takes meanwhile doesn't look like a difference
+  ///   between what is timed now and a moment later.
   package func seconds(ranks: Int? = nil, _ body: (_ rank: Int) -> Void) -> [Double] {
     let ranks = ranks ?? count
     return [Double](unsafeUninitializedCapacity: ranks) { seconds, initialized in
@@ -35,9 +50,12 @@ package final class RanksAtOnce: Sendable {
         arrived.add(1, ordering: .sequentiallyConsistent)
         // A thread that waits has its rank: every other rank gets a thread of its own.
         while arrived.load(ordering: .sequentiallyConsistent) < ranks { sched_yield() }
-        let start = ContinuousClock.now
+        let (start, processor) = (ContinuousClock.now, Self.processorNanoseconds)
         teams[rank].use { body(rank) }
-        (seconds + rank).initialize(to: (ContinuousClock.now - start).seconds)
+        let (time, ran) = ((ContinuousClock.now - start).seconds, Self.processorNanoseconds - processor)
+        elapsed.add(Int(time * 1e9), ordering: .relaxed)
+        running.add(ran, ordering: .relaxed)
+        (seconds + rank).initialize(to: countsProcessors ? Double(ran) * 1e-9 : time)
       }
       initialized = ranks
     }
@@ -56,6 +74,13 @@ package final class RanksAtOnce: Sendable {
   }
 
   private static let mostCalls = 100
+
+  /// Of the calling thread.
+  private static var processorNanoseconds: Int {
+    var time = timespec()
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+    return time.tv_sec * 1_000_000_000 + time.tv_nsec
+  }
 
   /// The mean over calls of the rank that has the largest.
   ///

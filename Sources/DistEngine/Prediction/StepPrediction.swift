@@ -51,8 +51,10 @@ package struct StepModel {
   let times: MicrobatchTimes
   let rates: MachineRates
   let ranksPerNode: Int
-  /// What the ranks of a node wait for each other where they are more than it has cores for.
-  let crowding: Double
+  /// Ranks that a node has cores for: more of them share these.
+  let ranksWithCores: Int
+  /// How much of the time the ranks have the cores: less than 1 where other work takes them.
+  var processorPart: Double
   let link: Link?
 
   /// - Parameter ranks: fewer than a node has, or all of some nodes.
@@ -66,12 +68,14 @@ package struct StepModel {
     let count = Double(setup.plan.layout.totalCount)
     let (own, held) = (Double(shards.updatedCount), shards.exchangesByLayer ? Double(shards.updatedCount) : count)
     let drawn = shards.sharding == .node ? shards.updatedCount : shards.noiseElements.count
+    let longer = max(1, Double(onNode) / Double(ranksWithCores)) / processorPart
+    // One rank that draws while the others wait has its core.
+    let noise = Double(drawn) * rates.noise * (drawn == Int(count) ? 1 / processorPart : longer)
     let wire = link.map { WireModel($0, nodes: nodes, ranksPerNode: onNode).step(shards.sharding, floats: setup.plan.layout.totalCount, owners: onNode) } ?? 0
     let parts: [StepPrediction.Part: Double] = [
-      .gradients: work.mean * crowding, .waiting: (work.slowest - work.mean) * crowding,
-      .noise: (setup.privacy?.noiseMultiplier ?? 0) > 0 ? Double(drawn) * rates.noise * (drawn == Int(count) ? 1 : crowding) : 0,
-      .optimizer: (own * rates.update + held * rates.clear) * crowding,
-      .nodeSums: nodeSums(shards, ranks: ranks, onNode: onNode, work: work, wire: wire) * crowding,
+      .gradients: work.mean * longer, .waiting: (work.slowest - work.mean) * longer,
+      .noise: (setup.privacy?.noiseMultiplier ?? 0) > 0 ? noise : 0, .optimizer: (own * rates.update + held * rates.clear) * longer,
+      .nodeSums: nodeSums(shards, ranks: ranks, onNode: onNode, work: work, wire: wire) * longer,
       .wire: wire, .sampling: steps.secondsOfDraw,
     ]
     return StepPrediction(ranks: ranks, nodes: nodes, parts: parts, tokens: tokens)

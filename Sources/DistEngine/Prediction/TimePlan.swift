@@ -1,7 +1,9 @@
 /// How long a run's steps would take, as predicted from a calibration of this machine in place of a node, and a model of the wire.
 public struct TimePlan: Sendable {
-  /// Of the job asked for.
+  /// Of the job asked for, on nodes as busy with other work as this machine was.
   public let step: StepPrediction
+  /// The same on idle ones.
+  public let idleStep: StepPrediction
   /// Of more and more ranks, one first.
   public let table: [StepPrediction]
   public let ranksPerNode: Int
@@ -12,6 +14,8 @@ public struct TimePlan: Sendable {
   public let calibrationSeconds: Double
   /// What was timed, and by how many ranks at once.
   public let calibration: String
+  /// How much of the time what was timed had a processor: less than 1 where other work took this machine's cores, so that an idle one is faster.
+  public let processorPart: Double
 
   /// Efficiency below which more ranks no longer pay.
   public static let scalingLimit = 0.5
@@ -45,12 +49,15 @@ public struct TimePlan: Sendable {
     let drawn = shards.sharding == .node ? shards.updatedCount : shards.noiseElements.count
     let rates = try MachineRates(
       .init(noise: drawn, update: shards.updatedCount, sum: count, oneDraws: drawn == count), optimizer: setup.configuration.optimizer, on: atOnce)
-    let model = StepModel(
+    var model = StepModel(
       setup: setup, steps: steps, times: try stopwatch.times(of: samples), rates: rates, ranksPerNode: ranksPerNode,
-      crowding: max(1, Double(ranksPerNode) / Double(cores)), link: link)
+      ranksWithCores: cores, processorPart: 1, link: link)
+    idleStep = model.prediction(ranks: ranks)
+    processorPart = atOnce.processorPart
+    model.processorPart = processorPart
     let step = model.prediction(ranks: ranks)
     self.step = step
-    table = counts.map { $0 == ranks ? step : model.prediction(ranks: $0) }
+    table = counts.map { [model] in $0 == ranks ? step : model.prediction(ranks: $0) }
     (self.ranksPerNode, self.threads, self.link) = (ranksPerNode, threads, link)
     calibration = "\(stopwatch.description), by \(atOnce.count == 1 ? "one rank" : "\(atOnce.count) ranks at once")"
       + (ranksPerNode > cores ? ", as \(ranksPerNode) would share the cores" : "")
