@@ -104,10 +104,8 @@ func bits(_ c: Combination, _ shards: ShardPlan, _ exchange: ModelStateExchange?
       if let sum = replica.accumulator?.clippedSum {
         mechanism.addNoise(to: sum, step: step, elements: exchange == nil ? 0..<Int.max : shards.noiseElements)
       }
-      try exchange?.reduce(replica.gradientSum, through: replica.exchangeBuffer)
+      try replica.update(by: &optimizer, exchange: exchange?.atOnce, gradientScale: 0.1, learningRate: 0.01)
       hash.add(replica.gradientSum)
-      optimizer.update(replica.updatedParts, gradientScale: 0.1, learningRate: 0.01)
-      try exchange?.publish(replica.parameters, through: replica.exchangeBuffer)
       hash.add(replica.parameters)
     }
   }
