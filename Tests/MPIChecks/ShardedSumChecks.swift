@@ -230,7 +230,7 @@ struct ShardedSumChecks {
     try replica.loadParameters(from: nil, key: key, communicator: environment.world, exchange: exchange)
     if test.isPoisoned {
       let poisoned = model.parameterLayout["transformer.wpe.weight"].offset + 15 * model.width
-      if exchange == nil || topology(test).isNodeLeader { replica.parameters[poisoned] = .infinity }
+      if exchange == nil || test.sharding != .node || topology(test).isNodeLeader { replica.parameters[poisoned] = .infinity }
       try exchange?.publish(replica.parameters, through: replica.exchangeBuffer)
     }
     let before = replica.parameters.map(Double.init)
