@@ -47,12 +47,12 @@ struct ClusterTests {
   // MARK: Collectives
 
   /// Also with hosts of unequal size, one of whose ranks own no slice.
-  @Test(arguments: [("collectives", 6), ("sharded-sums", 6), ("sharded-sums", 5)])
+  @Test(arguments: [("collectives", 6), ("sharded-sums", 6), ("sharded-sums", 5), ("sums-over-hosts", 6), ("sums-over-hosts", 5), ("sums-over-hosts", 3)])
   func collectivesHaveTheirClosedFormsOverHosts(scenario: String, ranks: Int) throws {
     let outcome = try PretendCluster.run("MPIChecks", [scenario], ranks: ranks, timeout: .seconds(240))
     #expect(outcome.status == 0, "\(outcome.standardError)")
     #expect(outcome.outputLines.filter { !$0.hasPrefix("ok ") } == [])
-    #expect(outcome.outputLines.count > 40)
+    #expect(outcome.outputLines.count >= 37)
   }
 
   // MARK: Faults

@@ -35,7 +35,7 @@ import Testing
   }
 
   /// The number of lines that `MPIChecks sharded-sums` prints.
-  static let shardedSumChecks = 179
+  static let shardedSumChecks = 142
 
   @Test(arguments: [1, 2, 3, 4]) func shardedSumsNoiseAndUpdatesAreThoseOfOneRank(ranks: Int) throws {
     let outcome = try check("sharded-sums", ranks: ranks)
@@ -49,6 +49,24 @@ import Testing
     #expect(outcome.status == 1)
     #expect(outcome.outputLines.filter { !$0.hasPrefix("failed ") } == [])
     #expect(outcome.outputLines.count == Self.shardedSumChecks)
+  }
+
+  /// The number of lines that `MPIChecks sums-over-hosts` prints.
+  static let sumOverHostsChecks = 37
+
+  /// Ranks that are taken to be on several nodes: what is on its way while it is made is what one rank makes.
+  @Test(arguments: [1, 2, 3, 4]) func sumsOnTheirWayAreThoseOfOneRank(ranks: Int) throws {
+    let outcome = try check("sums-over-hosts", ranks: ranks)
+    #expect(outcome.status == 0, "\(outcome.standardError)")
+    #expect(outcome.outputLines.filter { !$0.hasPrefix("ok ") } == [])
+    #expect(outcome.outputLines.count == Self.sumOverHostsChecks)
+  }
+
+  @Test func everyCheckOfSumsOnTheirWayCanFail() throws {
+    let outcome = try check("sums-over-hosts", "--shift", ranks: 3)
+    #expect(outcome.status == 1)
+    #expect(outcome.outputLines.filter { !$0.hasPrefix("failed ") } == [])
+    #expect(outcome.outputLines.count == Self.sumOverHostsChecks)
   }
 
   /// No bus error: a line that names file, rank and host, an end for all ranks.

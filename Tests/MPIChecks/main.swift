@@ -25,9 +25,9 @@ exit(
     case "collectives":
       let shift = arguments.contains("--shift") ? 1 : 0
       return try CollectiveChecks(environment: environment, shift: shift).run()
-    case "sharded-sums":
+    case "sharded-sums", "sums-over-hosts":
       let shift = arguments.contains("--shift") ? 1e-3 : 0
-      return try ShardedSumChecks(environment: environment, shift: shift).run()
+      return try ShardedSumChecks(environment: environment, shift: shift).run(overHosts: scenario == "sums-over-hosts")
     case "data": return try DataChecks(environment: environment, directory: arguments[1]).run()
     case "drifting-parameters", "statement-first", "charge-first": return try runTrainingFault(scenario, environment)
     case "fixed-batch": return try fixedBatch(environment)
