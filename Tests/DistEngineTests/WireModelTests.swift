@@ -79,11 +79,14 @@ import Testing
     #expect(isClose(model(5, 1).step(.none, floats: 1000, owners: 1), 3 * (alpha + bytes / beta) + 3 * alpha))
   }
 
-  /// Thakur et al.: a long reduction 2(p−1)/p·m/β, a long broadcast as much, of each of p slices of m/p.
-  @Test func slicesAreReducedAndBroadcastOneByOne() throws {
+  /// Half of the sum and half of the parameters each way, however many ranks a node has; 2(N−1) messages a round one behind the other.
+  @Test(arguments: [1, 4]) func slicesGoToTheirOwnersAndComeBack(ranksPerNode: Int) throws {
     let link = try Link(gigabits: 2, latencyMicroseconds: 0)
     let bytes = 4 * Double(3 * Self.piece)
-    #expect(isClose(WireModel(link, nodes: 3, ranksPerNode: 1).step(.optimizer, floats: 3 * Self.piece, owners: 1), 4 * (2.0 / 3) * bytes / beta))
+    #expect(isClose(WireModel(link, nodes: 3, ranksPerNode: ranksPerNode).step(.optimizer, floats: 3 * Self.piece, owners: 1), 2 * (2.0 / 3) * bytes / beta))
+    // Three rounds, and what the step's counts take.
+    let late = WireModel(try Link(gigabits: 2, latencyMicroseconds: 100), nodes: 3, ranksPerNode: ranksPerNode)
+    #expect(isClose(late.step(.optimizer, floats: 3 * Self.piece, owners: 1), 2 * (2.0 / 3) * bytes / beta + (3 * 4 + 2) * 1e-4))
   }
 
   @Test(arguments: Sharding.allCases)

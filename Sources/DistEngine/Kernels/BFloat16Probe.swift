@@ -32,7 +32,10 @@ package enum BFloat16Probe {
   package static func refusal(of product: Product) rethrows -> String? {
     for (columns, inner) in [(BFloat16Products.columns, BFloat16Products.inner), (47, 33), (1, 1), (16, 511)] {
       for isTransposed in [false, true] {
-        if let refusal = try refusal(of: product, columns: columns, inner: inner, isTransposed: isTransposed) { return refusal }
+        // A mapped matrix begins at any even address.
+        for offset in [0, 1] {
+          if let refusal = try refusal(of: product, columns: columns, inner: inner, isTransposed: isTransposed, rightOffset: offset) { return refusal }
+        }
       }
     }
     return nil
@@ -43,15 +46,15 @@ package enum BFloat16Probe {
   /// A row of NaN, a row of infinity.
   private static let (unsoundRow, infiniteRow) = (1, 17)
 
-  private static func refusal(of product: Product, columns: Int, inner: Int, isTransposed: Bool) rethrows -> String? {
+  private static func refusal(of product: Product, columns: Int, inner: Int, isTransposed: Bool, rightOffset: Int) rethrows -> String? {
     let rows = BFloat16Products.rows
     // A stride other than the width, as in a matrix in its file.
     let stride = (isTransposed ? inner : columns) + 3
     let shape = OneDNNProducts.Shape(
       rows: rows, columns: columns, inner: inner, isTransposed: isTransposed, leftStride: BFloat16Products.inner, rightStride: stride,
       resultStride: BFloat16Products.columns)
-    let a = Operand(rows: rows, columns: inner, stride: BFloat16Products.inner, seed: 1) { $0 % period == 0 ? 0 : $0 }
-    let b = Operand(rows: isTransposed ? columns : inner, columns: isTransposed ? inner : columns, stride: stride, seed: 2) { $0 }
+    let a = Operand(rows: rows, columns: inner, stride: BFloat16Products.inner, offset: 0, seed: 1) { $0 % period == 0 ? 0 : $0 }
+    let b = Operand(rows: isTransposed ? columns : inner, columns: isTransposed ? inner : columns, stride: stride, offset: rightOffset, seed: 2) { $0 }
     let c = AlignedBuffer<Float>(count: rows * BFloat16Products.columns)
     c.elements.update(repeating: .nan)
     for column in 0..<inner {
@@ -77,17 +80,16 @@ package enum BFloat16Probe {
 
   private static let notANumber: UInt16 = 0x7FFF
 
-  /// Numbers of bfloat16 and of both signs, the same each time, with what isn't a number in the gaps between rows. As in a mapped file the first is at an
-  /// even address, no more.
+  /// Numbers of bfloat16 and of both signs, the same each time, with what isn't a number in the gaps between rows.
   private struct Operand {
     private let buffer: AlignedBuffer<UInt16>
-    private let stride: Int
+    private let stride, offset: Int
 
-    var elements: UnsafeMutablePointer<UInt16> { buffer.base + 1 }
+    var elements: UnsafeMutablePointer<UInt16> { buffer.base + offset }
 
-    init(rows: Int, columns: Int, stride: Int, seed: UInt32, _ source: (Int) -> Int) {
-      self.stride = stride
-      buffer = AlignedBuffer(count: 1 + rows * stride)
+    init(rows: Int, columns: Int, stride: Int, offset: Int, seed: UInt32, _ source: (Int) -> Int) {
+      (self.stride, self.offset) = (stride, offset)
+      buffer = AlignedBuffer(count: offset + rows * stride)
       buffer.elements.update(repeating: notANumber)
       let line = AlignedBuffer<Float>(count: columns)
       for row in 0..<rows {

@@ -58,8 +58,8 @@ package struct TableGradient {
 
   /// `2⟨E_in, E_out⟩` and a slack that keeps the norm above the true one where the two parts cancel and rounding is what is left.
   ///
-  /// Unless `2⟨E_in, E_out⟩ < -‖E_in‖²` the whole is at least as large as ‖E_out‖² and a fourth of ‖E_in‖² (Cauchy–Schwarz), and errors relative to the
-  /// parts are errors relative to the whole. Else the slack covers what a norm from Gram matrices may be off by.
+  /// Unless `2⟨E_in, E_out⟩ < -‖E_in‖²` the whole is at least as large as ‖E_out‖² and a fourth of ‖E_in‖² (Cauchy–Schwarz), and errors of the
+  /// parts, relative to these, are at most four times as large relative to the whole. Else the slack covers what a norm from Gram matrices may be off by.
   private func crossTerm(_ inner: Double, squaredNorm: Double) -> Double {
     let mayCancel = 2 * inner < -squaredNorm
     return 2 * inner + (mayCancel ? 0x1p-11 * (squaredNorm - inner) : 0x1p-20 * squaredNorm)

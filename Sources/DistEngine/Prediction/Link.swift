@@ -78,14 +78,10 @@ package struct WireModel: Sendable {
     }
   }
 
-  /// Each rank's slice summed to it, then given to all (`optimizer`).
+  /// Each rank's slice summed to it, then given to all (`optimizer`), in rounds: reduce-scatter and allgather over the nodes, by the ranks of a node side by
+  /// side (`SliceExchange`).
   private func slices(bytes: Double) -> Double {
-    let ranks = nodes * ranksPerNode
-    return Double(ranks) * pieces(bytes / Double(ranks)).reduce(0) { seconds, piece in
-      let tree = log2(ranks) * message(piece)
-      let scattered = (log2(ranks) + Double(ranks - 1)) * link.latency + moved(piece)
-      return seconds + min(tree, halving(piece) + log2(ranksPerNode) * 2 * link.latency) + min(tree, scattered)
-    }
+    pieces(bytes).reduce(0) { $0 + 2 * Double(nodes - 1) * link.latency + moved($1) }
   }
 
   /// Recursive halving, then doubling, over nodes: 2·lg N·α + 2(N−1)/N·m/β.

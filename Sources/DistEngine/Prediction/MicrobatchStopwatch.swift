@@ -129,8 +129,9 @@ struct MicrobatchStopwatch {
       let rows = max(16, min(longest, Int(Double(longest) * part * Double(own.count) / 1.25)))
       return [rows, rows / 4].map { rows in
         let capacity = setup.plan.capacity
-        let count = course == .only || capacity.units == 1 ? 1 : max(2, (rows - 1) / min(capacity.unitRows, capacity.positions) + 1)
-        return .synthetic([Int](repeating: max(1, rows / count), count: count), course: course, setup)
+        let (rows, longest) = (min(rows, capacity.rows), min(capacity.unitRows, capacity.positions))
+        let count = course == .only || capacity.units == 1 ? 1 : min(capacity.units, max(2, (rows - 1) / longest + 1))
+        return .synthetic([Int](repeating: min(longest, max(1, rows / count)), count: count), course: course, setup)
       }
     }
   }

@@ -98,8 +98,8 @@ package struct StepModel {
       let own = shards.exchangesByLayer ? work.microbatches * count : (onNode - 1) / onNode * count
       return (own + (ranks - onNode) / ranks * count / onNode) * rates.add
     case .none, .optimizer:
-      // Reduced and handed round (2(p−1)/p of the floats); by slices to and from owners twice as many. In and out of a shared buffer.
-      let moved = (shards.sharding == .none ? 2 : 4) * (ranks - 1) / ranks * count
+      // Reduced and handed round (2(p−1)/p of the floats), in and out of a shared buffer; to and from slices' owners packed and unpacked besides.
+      let moved = 2 * (ranks - 1) / ranks * count + (shards.sharding == .none ? 0 : count)
       return (ranks - 1) / ranks * count * rates.add + max(0, onNode > 1 ? 2 * moved * rates.copy - wire : 0)
     }
   }

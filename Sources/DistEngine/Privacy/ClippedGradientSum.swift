@@ -12,8 +12,9 @@ package struct ClippedGradientSum {
   /// What rounding may make of the bound, as a part of C: the noise is scaled for C·(1 + margin).
   ///
   /// A contribution may exceed C because norms and sums are computed in float. And one unit more changes the order in which all others are added up:
-  /// n units' sum, nC at most, is rounded by up to u = 2⁻²⁴ of itself, and with signs at random √n times over, so that two sums differ by about u·n^1.5·C at most. Of
-  /// that a tenth is what is measured, a fourth what is expected where each unit is a microbatch of its own; the margin is half of it (docs/privacy.md).
+  /// n units' sum, nC at most, is rounded by up to u = 2⁻²⁴ of what is there at each of n additions at most, and with signs at random two sums differ by
+  /// about u·n^1.5·C/2 where each unit is a microbatch of its own and all point one way: that is the margin. A fifth of it is the most that was measured
+  /// with several units a microbatch (docs/privacy.md).
   package static func roundingMargin(expectedBatchSize: Int) -> Double {
     max(0x1p-12, 0x1p-25 * Double(expectedBatchSize) * Double(expectedBatchSize).squareRoot())
   }
