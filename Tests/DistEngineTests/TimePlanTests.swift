@@ -100,7 +100,7 @@ import Testing
     let jobs = time.table + [time.step]
     #expect(time.step.ranks == ranks && time.table.contains(time.step))
     #expect(time.calibrationSeconds > 0 && time.threads == 1 && time.processorPart > 0 && time.processorPart <= 1)
-    #expect(time.idleStep.ranks == ranks && time.idleStep.seconds <= time.step.seconds && time.idleStep[.wire] == time.step[.wire])
+    #expect(time.busyStep.ranks == ranks && time.busyStep.seconds >= time.step.seconds && time.busyStep[.wire] == time.step[.wire])
     for job in jobs {
       for part in StepPrediction.Part.allCases { #expect(job[part] >= 0 && job[part].isFinite, "\(part) of \(job.ranks) ranks") }
       #expect(job[.gradients] > 0 && job[.optimizer] > 0)

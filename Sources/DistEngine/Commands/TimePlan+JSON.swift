@@ -2,7 +2,7 @@ extension TimePlan: Encodable {
   enum CodingKeys: String, CodingKey {
     case calibration, table, threads
     case secondsPerStep = "seconds_per_step"
-    case idleSecondsPerStep = "idle_seconds_per_step"
+    case busySecondsPerStep = "busy_seconds_per_step"
     case tokensPerSecond = "tokens_per_second"
     case parts = "parts_seconds"
     case ranksPerNode = "ranks_per_node"
@@ -19,7 +19,7 @@ extension TimePlan: Encodable {
   public func encode(to encoder: any Encoder) throws {
     var values = encoder.container(keyedBy: CodingKeys.self)
     try values.encode(step.seconds, forKey: .secondsPerStep)
-    try values.encode(idleStep.seconds, forKey: .idleSecondsPerStep)
+    try values.encode(busyStep.seconds, forKey: .busySecondsPerStep)
     try values.encode(step.tokensPerSecond, forKey: .tokensPerSecond)
     try values.encode(step.secondsByPart, forKey: .parts)
     try values.encode(step.nodes, forKey: .nodes)

@@ -1,9 +1,9 @@
 /// How long a run's steps would take, as predicted from a calibration of this machine in place of a node, and a model of the wire.
 public struct TimePlan: Sendable {
-  /// Of the job asked for, on nodes as busy with other work as this machine was.
+  /// Of the job asked for, on nodes that do nothing else.
   public let step: StepPrediction
-  /// The same on idle ones.
-  public let idleStep: StepPrediction
+  /// The same on nodes as busy with other work as this machine was.
+  public let busyStep: StepPrediction
   /// Of more and more ranks, one first.
   public let table: [StepPrediction]
   public let ranksPerNode: Int
@@ -52,12 +52,12 @@ public struct TimePlan: Sendable {
     var model = StepModel(
       setup: setup, steps: steps, times: try stopwatch.times(of: samples), rates: rates, ranksPerNode: ranksPerNode,
       ranksWithCores: cores, processorPart: 1, link: link)
-    idleStep = model.prediction(ranks: ranks)
-    processorPart = atOnce.processorPart
-    model.processorPart = processorPart
     let step = model.prediction(ranks: ranks)
     self.step = step
     table = counts.map { [model] in $0 == ranks ? step : model.prediction(ranks: $0) }
+    processorPart = atOnce.processorPart
+    model.processorPart = processorPart
+    busyStep = model.prediction(ranks: ranks)
     (self.ranksPerNode, self.threads, self.link) = (ranksPerNode, threads, link)
     calibration = "\(stopwatch.description), by \(atOnce.count == 1 ? "one rank" : "\(atOnce.count) ranks at once")"
       + (ranksPerNode > cores ? ", as \(ranksPerNode) would share the cores" : "")
