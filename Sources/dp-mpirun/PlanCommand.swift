@@ -2,7 +2,7 @@ import ArgumentParser
 import DistEngine
 import Foundation
 
-/// `dp-mpirun plan`: what `train` with the same options would need and cost. Makes no MPI call and allocates no buffer.
+/// `dp-mpirun plan`: what `train` with the same options would need and cost. Makes no MPI call, and allocates a buffer only where time is to be predicted.
 struct PlanCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "plan",
@@ -10,7 +10,7 @@ struct PlanCommand: ParsableCommand {
     discussion: """
       Takes the options of train and reads the same data. Memory is that of a rank's buffers; the records' ids, which are held \
       once a node, the program itself and MPI come on top. Time is predicted from some blocks of the model, timed on this machine in place of a \
-      node within ten seconds, and a model of the wire.
+      node in some ten seconds (more where other work takes its cores), and a model of the wire.
       """)
 
   @Option(help: "Ranks of the job.")

@@ -34,11 +34,14 @@ extension LaunchedProgramTests {
     @Test func aRecordsPresenceMovesTheOthersSumByLittle() throws {
       let directory = try TemporaryDirectory()
       // Contributions that all point the same way: the largest sum that there can be.
-      let equal = try directory.file("equal.txt", String(repeating: "the same record over and over, as long as many a message\n", count: 300))
-      let cases: [(String, String, Int, Int?)] = [
-        ("builtin", "builtin", 256, nil), ("builtin", "builtin", 256, 3), ("equal records", equal, 256, nil), ("equal records", equal, 256, 3),
-        ("builtin", "builtin", 4096, nil),
-      ]
+      let equal = try directory.file("equal.txt", String(repeating: "the same record over and over, as long as many a message\n", count: 5000))
+      // DP_MPIRUN_ROUNDING_RECORDS=512,1025 has more.
+      let more = ProcessInfo.processInfo.environment["DP_MPIRUN_ROUNDING_RECORDS"]?.split(separator: ",").compactMap { Int($0) } ?? []
+      let cases: [(String, String, Int, Int?)] =
+        [
+          ("builtin", "builtin", 256, nil), ("builtin", "builtin", 256, 3), ("equal records", equal, 256, nil), ("equal records", equal, 256, 3),
+          ("builtin", "builtin", 4096, nil),
+        ] + more.flatMap { [("builtin", "builtin", $0, nil), ("equal records", equal, $0, nil)] }
       for (name, data, records, ranks) in cases {
         let change = try change(data, records: records, ranks: ranks)
         let margin = ClippedGradientSum.roundingMargin(expectedBatchSize: records)

@@ -11,8 +11,8 @@ import Testing
     checks = try MPILauncher(built: "MPIChecks")
   }
 
-  func check(_ scenario: String, _ arguments: String..., ranks: Int?) throws -> MPILauncher.Outcome {
-    try checks.run([scenario] + arguments, ranks: ranks, timeout: .seconds(180))
+  func check(_ scenario: String, _ arguments: String..., ranks: Int?, environment: [String: String?] = [:]) throws -> MPILauncher.Outcome {
+    try checks.run([scenario] + arguments, ranks: ranks, environment: environment, timeout: .seconds(180))
   }
 
   // MARK: Collectives
@@ -54,19 +54,41 @@ import Testing
   /// The number of lines that `MPIChecks sums-over-hosts` prints.
   static let sumOverHostsChecks = 37
 
+  /// On one host nobody asks MPI for threads unless told to.
+  static let threads: [String: String?] = ["DP_MPIRUN_MPI_THREADS": "multiple"]
+
   /// Ranks that are taken to be on several nodes: what is on its way while it is made is what one rank makes.
   @Test(arguments: [1, 2, 3, 4]) func sumsOnTheirWayAreThoseOfOneRank(ranks: Int) throws {
-    let outcome = try check("sums-over-hosts", ranks: ranks)
+    let outcome = try check("sums-over-hosts", ranks: ranks, environment: Self.threads)
+    #expect(outcome.status == 0, "\(outcome.standardError)")
+    #expect(outcome.outputLines.filter { !$0.hasPrefix("ok ") } == [])
+    #expect(outcome.outputLines.count == Self.sumOverHostsChecks)
+  }
+
+  /// Where MPI grants no threads to one rank, no rank's sums travel.
+  @Test func sumsAreMadeAtOnceWhereMPIHasNoThreads() throws {
+    let outcome = try check("sums-over-hosts", "--at-once", ranks: 3, environment: ["DP_MPIRUN_MPI_THREADS": "funneled"])
     #expect(outcome.status == 0, "\(outcome.standardError)")
     #expect(outcome.outputLines.filter { !$0.hasPrefix("ok ") } == [])
     #expect(outcome.outputLines.count == Self.sumOverHostsChecks)
   }
 
   @Test func everyCheckOfSumsOnTheirWayCanFail() throws {
-    let outcome = try check("sums-over-hosts", "--shift", ranks: 3)
-    #expect(outcome.status == 1)
-    #expect(outcome.outputLines.filter { !$0.hasPrefix("failed ") } == [])
-    #expect(outcome.outputLines.count == Self.sumOverHostsChecks)
+    // By what is expected of the numbers, and by whether they travel.
+    for arguments in [["--shift"], ["--at-once"]] {
+      let outcome = try checks.run(["sums-over-hosts"] + arguments, ranks: 3, environment: Self.threads, timeout: .seconds(180))
+      #expect(outcome.status == 1)
+      // With 16 floats a piece `optimizer` is no such sum.
+      let passed = outcome.outputLines.filter { !$0.hasPrefix("failed ") }
+      #expect(arguments == ["--shift"] ? passed == [] : passed.allSatisfy { $0.hasPrefix("ok optimizer") } && passed.count == 1, "\(passed)")
+      #expect(outcome.outputLines.count == Self.sumOverHostsChecks)
+    }
+  }
+
+  @Test func aThreadLevelThatDoesNotExistIsRefused() throws {
+    let outcome = try check("collectives", ranks: 2, environment: ["DP_MPIRUN_MPI_THREADS": "serialised"])
+    #expect(outcome.status != 0 && outcome.outputLines == [])
+    #expect(outcome.standardError.contains("DP_MPIRUN_MPI_THREADS serialised: must be funneled or multiple"), "\(outcome.standardError)")
   }
 
   /// No bus error: a line that names file, rank and host, an end for all ranks.

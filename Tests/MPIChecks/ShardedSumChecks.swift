@@ -165,7 +165,9 @@ struct ShardedSumChecks {
   }
 
   /// Runs all of one node, or all over several; rank 0 prints a line each.
-  func run(overHosts isOverHosts: Bool = false) throws -> Int32 {
+  ///
+  /// - Parameter isAtOnce: whether MPI was started without threads, so that sums are made when all is there.
+  func run(overHosts isOverHosts: Bool = false, atOnce isAtOnce: Bool = false) throws -> Int32 {
     var failures = 0
     for test in isOverHosts ? overHosts : cases {
       let layout = try Self.model(test).parameterLayout
@@ -174,10 +176,13 @@ struct ShardedSumChecks {
       let plan = ShardPlan(
         layout, sharding: test.sharding, noise: test.noise, topology: topology(test), pieceCapacity: test.pieceCapacity)
       let exchange = try ModelStateExchange(plan, parameterCount: layout.totalCount, world: environment.world, node: node(test))
+      // Else nothing of what follows would be on its way.
+      let travels = exchange.sumTravels == (plan.sumTravels && !isAtOnce)
       let distance = try Self.distance(steps(test, plan, exchange: exchange), expected)
       try exchange.free()
       // Sums in another order: a few units in the last place of a float. A rank left out, or noise added twice, is of order 1.
-      let problems = try environment.world.allgather(distance < 1e-5 ? "" : "parameters differ by \(distance)")
+      let problems = try environment.world.allgather(
+        !travels ? "sums \(exchange.sumTravels ? "travel" : "don't travel")" : distance < 1e-5 ? "" : "parameters differ by \(distance)")
       let failed = problems.firstIndex { !$0.isEmpty }
       if environment.world.rank == 0 { print(failed.map { "failed \(test.name): rank \($0): \(problems[$0])" } ?? "ok \(test.name)") }
       failures += failed == nil ? 0 : 1

@@ -27,7 +27,8 @@ exit(
       return try CollectiveChecks(environment: environment, shift: shift).run()
     case "sharded-sums", "sums-over-hosts":
       let shift = arguments.contains("--shift") ? 1e-3 : 0
-      return try ShardedSumChecks(environment: environment, shift: shift).run(overHosts: scenario == "sums-over-hosts")
+      return try ShardedSumChecks(environment: environment, shift: shift).run(
+        overHosts: scenario == "sums-over-hosts", atOnce: arguments.contains("--at-once"))
     case "data": return try DataChecks(environment: environment, directory: arguments[1]).run()
     case "drifting-parameters", "statement-first", "charge-first": return try runTrainingFault(scenario, environment)
     case "fixed-batch": return try fixedBatch(environment)

@@ -204,34 +204,47 @@ package struct LinearGradient {
 
   private func gramNorm(_ a: Matrix, _ g: Matrix, workspace: GradientWorkspace) -> Double {
     precondition(a.rows <= workspace.gramRows, "Gram scratch of \(workspace.gramRows) rows for \(a.rows)")
-    return gramProduct(a, g, columnsAtATime: .max, trustedFrom: Self.trusted, workspace: workspace)
-      ?? gramProduct(a, g, columnsAtATime: Self.shortSum, trustedFrom: Self.trustedInShortSums, workspace: workspace)
-      ?? instantiatedNorm(a, g, workspace: workspace)
+    let sums = max(a.columns, g.columns)
+    let product = gramProduct(a, g, columnsAtATime: sums, workspace: workspace)
+    if product.isTrusted(from: sums > Self.shortSum ? Self.trusted : Self.trustedInShortSums) { return product.value }
+    // Shorter sums change a product by little: what is far below their bound stays there.
+    if sums > Self.shortSum && product.isTrusted(from: Self.trustedInShortSums / 2) {
+      let product = gramProduct(a, g, columnsAtATime: Self.shortSum, workspace: workspace)
+      if product.isTrusted(from: Self.trustedInShortSums) { return product.value }
+    }
+    return instantiatedNorm(a, g, workspace: workspace)
   }
 
-  /// `⟨A Aᵀ, G Gᵀ⟩`; nil where rounding may have made too much of it, and the norm with which a record is clipped would be too small.
-  private func gramProduct(_ a: Matrix, _ g: Matrix, columnsAtATime: Int, trustedFrom ratio: Double, workspace: GradientWorkspace) -> Double? {
+  /// `⟨A Aᵀ, G Gᵀ⟩`, and `‖A‖_F ‖G‖_F`, with the Gram matrices `A Aᵀ` and `G Gᵀ` in float.
+  private struct GramProduct {
+    let value, scale: Double
+
+    /// Where positions cancel, what is left of the product is rounding of the Gram matrices, and may be far below the norm: the example would escape
+    /// its bound. And where one overflows the gradient may be finite: whether the example counts would hang on whether it is alone in its microbatch.
+    func isTrusted(from ratio: Double) -> Bool { value.isFinite && value >= ratio * scale }
+  }
+
+  private func gramProduct(_ a: Matrix, _ g: Matrix, columnsAtATime: Int, workspace: GradientWorkspace) -> GramProduct {
     let inputs = Matrix(workspace.gramOfInputs, rows: a.rows, columns: a.rows)
     let gradients = Matrix(workspace.gramOfGradients, rows: a.rows, columns: a.rows)
     MatrixProducts.gram(a, into: inputs, columnsAtATime: columnsAtATime)
     MatrixProducts.gram(g, into: gradients, columnsAtATime: columnsAtATime)
-    let product = RowKernels.symmetricInnerProduct(inputs, gradients)
     let squares = (
       inputs: RowKernels.symmetricInnerProduct(inputs, inputs), gradients: RowKernels.symmetricInnerProduct(gradients, gradients)
     )
-    // What underflows in a Gram matrix is lost without a trace: an example of norm 0 would be added as it is.
-    guard min(squares.inputs, squares.gradients) >= Self.smallestSquare else { return nil }
-    // Where positions cancel, what is left of the product is rounding of the Gram matrices, and may be far below the norm. And where one overflows
-    // the gradient may be finite: whether the example counts would hang on whether it is alone in its microbatch.
-    return product.isFinite && product >= ratio * squares.inputs.squareRoot() * squares.gradients.squareRoot() ? product : nil
+    // What underflows in a Gram matrix is lost without a trace: an example of norm 0 would be added as it is. Nothing is trusted beside infinity.
+    let isLost = !(min(squares.inputs, squares.gradients) >= Self.smallestSquare)
+    return GramProduct(
+      value: RowKernels.symmetricInnerProduct(inputs, gradients),
+      scale: isLost ? .infinity : squares.inputs.squareRoot() * squares.gradients.squareRoot())
   }
 
   /// Parts of `‖A‖_F ‖G‖_F` below which an inner product of Gram matrices in float isn't trusted.
   ///
   /// What is below half a last bit of an element's sum so far is lost from it: of the hundreds of products that the library adds up in a row some
-  /// 2⁻¹⁶ of the element at worst, and not alike in all elements. The smaller what is left of the product, the larger that is beside it. In the worst
-  /// positions that were found the norm comes out a third of the rounding margin, 2⁻¹², too small at the first bound, a fifth at the second (`GramUnderflowTests`). Equal inputs and
-  /// T output gradients at right angles are at 1/√T; layers of trained models are at 0.07 to 0.5 as a rule.
+  /// 2⁻¹⁶ of the element at worst, and not alike in all elements. The smaller what is left of the product, the larger that is beside it. In the
+  /// worst positions that were found the norm comes out a third of the rounding margin, 2⁻¹², too small at the first bound, a fifth at the second
+  /// (`GramUnderflowTests`). Equal inputs and T output gradients at right angles are at 1/√T.
   static let (trusted, trustedInShortSums) = (0.1, 0.05)
   /// Columns that are added up in a row where more is at stake.
   static let shortSum = 64

@@ -14,11 +14,17 @@ final class MPISession {
   /// Whether a thread of ours is to call MPI: where sums may travel over hosts. A transport that can't be called so (UCX as it is built by default) stands
   /// aside when it is asked for, and a slower one takes its place: a launcher that says all ranks are on one host, or
   /// `DP_MPIRUN_MPI_THREADS=funneled`, spares that.
-  private static var asksForThreads: Bool {
+  /// - Throws: ``MPIUnusable`` for another value of that.
+  private static func asksForThreads() throws -> Bool {
     let environment = ProcessInfo.processInfo.environment
-    if let stated = environment["DP_MPIRUN_MPI_THREADS"] { return stated != "funneled" }
-    let (here, all) = (environment["OMPI_COMM_WORLD_LOCAL_SIZE"], environment["OMPI_COMM_WORLD_SIZE"])
-    return here == nil || here != all
+    switch environment["DP_MPIRUN_MPI_THREADS"] {
+    case "funneled": return false
+    case "multiple": return true
+    case nil:
+      let (here, all) = (environment["OMPI_COMM_WORLD_LOCAL_SIZE"], environment["OMPI_COMM_WORLD_SIZE"])
+      return here == nil || here != all
+    case let other?: throw MPIUnusable(description: "DP_MPIRUN_MPI_THREADS \(other): must be funneled or multiple")
+    }
   }
 
   /// Starts MPI with MPI_THREAD_MULTIPLE where that is of use, or what the library has of it: MPI_THREAD_FUNNELED at least.
@@ -42,7 +48,8 @@ final class MPISession {
     setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0)
 
     var (funneled, multiple): (Int32, Int32) = (0, 0)
-    let code = activity.during("MPI_Init_thread") { CMPI_Init_threads(Self.asksForThreads ? 1 : 0, &funneled, &multiple) }
+    let asksForThreads: Int32 = try Self.asksForThreads() ? 1 : 0
+    let code = activity.during("MPI_Init_thread") { CMPI_Init_threads(asksForThreads, &funneled, &multiple) }
     allowsThreads = multiple != 0
     guard code == CMPI_success() else { throw MPIError(call: "MPI_Init_thread", code: code, rank: LauncherRank.beforeInit) }
 

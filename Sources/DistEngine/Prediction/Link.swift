@@ -32,7 +32,7 @@ public struct Link: Sendable, Equatable {
 
 /// Seconds of the collectives between nodes of a step, by the algorithms of MPI libraries: Thakur, Rabenseifner, Gropp 2005, "Optimization of
 /// Collective Communication Operations in MPICH" (ring reduce-scatter and allgather: (p−1)α + (p−1)/p·m/β each; recursive doubling:
-/// lg p·(α + m/β); Rabenseifner's reduction and van de Geijn's broadcast for long messages). Adding up is not in them.
+/// lg p·(α + m/β); Rabenseifner's reduction). Adding up is not in them.
 ///
 /// Ranks of a node follow each other, as mpirun places them by default: a ring crosses each node's link once.
 package struct WireModel: Sendable {

@@ -141,7 +141,8 @@ package struct PrivacyStatement: Encodable, Sendable {
     let margin = ClippedGradientSum.roundingMargin(expectedBatchSize: configuration.batchSize)
     if margin > 0.01 {
       warnings.append(
-        "the noise is \((100 * margin).formatted(digits: 2))% above sigma C, for what rounding may do to a sum of \(configuration.batchSize) records")
+        "the noise is \((100 * margin).formatted(digits: 2))% above sigma C, for what rounding may do to a sum of \(configuration.batchSize) "
+          + (configuration.unitField == nil ? "records" : "units"))
     }
     if privacy.noiseMultiplier == 0 { warnings.append("the noise multiplier is 0: the model is NOT private") }
     if (setup.targetEpsilon ?? 0) > weakEpsilon { warnings.append(weakWarning) }
