@@ -34,11 +34,14 @@ import Testing
     #expect(outcome.outputLines.count == Self.collectiveChecks)
   }
 
+  /// On one host nobody asks MPI for threads unless told to, and a node that is taken to have another beside it has sums that travel.
+  static let threads: [String: String?] = ["DP_MPIRUN_MPI_THREADS": "multiple"]
+
   /// The number of lines that `MPIChecks sharded-sums` prints.
   static let shardedSumChecks = 142
 
   @Test(arguments: [1, 2, 3, 4]) func shardedSumsNoiseAndUpdatesAreThoseOfOneRank(ranks: Int) throws {
-    let outcome = try check("sharded-sums", ranks: ranks)
+    let outcome = try check("sharded-sums", ranks: ranks, environment: Self.threads)
     #expect(outcome.status == 0, "\(outcome.standardError)")
     #expect(outcome.outputLines.filter { !$0.hasPrefix("ok ") } == [])
     #expect(outcome.outputLines.count == Self.shardedSumChecks)
@@ -53,9 +56,6 @@ import Testing
 
   /// The number of lines that `MPIChecks sums-over-hosts` prints.
   static let sumOverHostsChecks = 37
-
-  /// On one host nobody asks MPI for threads unless told to.
-  static let threads: [String: String?] = ["DP_MPIRUN_MPI_THREADS": "multiple"]
 
   /// Ranks that are taken to be on several nodes: what is on its way while it is made is what one rank makes.
   @Test(arguments: [1, 2, 3, 4]) func sumsOnTheirWayAreThoseOfOneRank(ranks: Int) throws {
