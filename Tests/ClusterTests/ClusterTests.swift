@@ -49,8 +49,8 @@ struct ClusterTests {
   /// Also with hosts of unequal size, one of whose ranks own no slice.
   @Test(
     arguments: [
-      ("collectives", 6, 61), ("sharded-sums", 6, 142), ("sharded-sums", 5, 142), ("sums-over-hosts", 6, 37), ("sums-over-hosts", 5, 37),
-      ("sums-over-hosts", 3, 37),
+      ("collectives", 6, 61), ("sharded-sums", 6, 142), ("sharded-sums", 5, 142), ("sums-over-hosts", 6, 40), ("sums-over-hosts", 5, 40),
+      ("sums-over-hosts", 3, 40), ("training-over-nodes", 3, 8),
     ])
   func collectivesHaveTheirClosedFormsOverHosts(scenario: String, ranks: Int, lines: Int) throws {
     let outcome = try PretendCluster.run("MPIChecks", [scenario], ranks: ranks, timeout: .seconds(240))

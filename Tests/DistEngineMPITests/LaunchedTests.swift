@@ -55,7 +55,7 @@ import Testing
   }
 
   /// The number of lines that `MPIChecks sums-over-hosts` prints.
-  static let sumOverHostsChecks = 37
+  static let sumOverHostsChecks = 40
 
   /// Ranks that are taken to be on several nodes: what is on its way while it is made is what one rank makes.
   @Test(arguments: [1, 2, 3, 4]) func sumsOnTheirWayAreThoseOfOneRank(ranks: Int) throws {
@@ -65,12 +65,32 @@ import Testing
     #expect(outcome.outputLines.count == Self.sumOverHostsChecks)
   }
 
-  /// Where MPI grants no threads to one rank, no rank's sums travel.
-  @Test func sumsAreMadeAtOnceWhereMPIHasNoThreads() throws {
-    let outcome = try check("sums-over-hosts", "--at-once", ranks: 3, environment: ["DP_MPIRUN_MPI_THREADS": "funneled"])
+  /// Where MPI grants no threads to a rank, or one has no thread to spare, no rank's sums travel.
+  @Test(arguments: [[], ["--one-funneled"], ["--one-without-thread"]]) func sumsAreMadeAtOnceWhereARankHasNoThread(options: [String]) throws {
+    let level = options.isEmpty ? "funneled" : "multiple"
+    let outcome = try checks.run(
+      ["sums-over-hosts", "--at-once"] + options, ranks: 3, environment: ["DP_MPIRUN_MPI_THREADS": level], timeout: .seconds(180))
     #expect(outcome.status == 0, "\(outcome.standardError)")
     #expect(outcome.outputLines.filter { !$0.hasPrefix("ok ") } == [])
     #expect(outcome.outputLines.count == Self.sumOverHostsChecks)
+  }
+
+  /// The number of lines that `MPIChecks training-over-nodes` prints.
+  static let trainingOverNodesChecks = 8
+
+  /// The trainer's own steps: every part of a sum that travels gets its noise, once.
+  @Test(arguments: [2, 3, 4]) func trainingOverNodesIsThatOfOneRank(ranks: Int) throws {
+    let outcome = try check("training-over-nodes", ranks: ranks, environment: Self.threads)
+    #expect(outcome.status == 0, "\(outcome.standardError)")
+    #expect(outcome.outputLines.filter { !$0.hasPrefix("ok ") } == [])
+    #expect(outcome.outputLines.count == Self.trainingOverNodesChecks)
+  }
+
+  @Test func everyCheckOfTrainingOverNodesCanFail() throws {
+    let outcome = try check("training-over-nodes", "--shift", ranks: 3, environment: Self.threads)
+    #expect(outcome.status == 1)
+    #expect(outcome.outputLines.filter { !$0.hasPrefix("failed ") } == [])
+    #expect(outcome.outputLines.count == Self.trainingOverNodesChecks)
   }
 
   @Test func everyCheckOfSumsOnTheirWayCanFail() throws {

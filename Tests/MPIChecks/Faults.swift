@@ -122,3 +122,14 @@ func fastBarriers(_ environment: MPIEnvironment) throws -> Int32 {
   if world.rank == 0 { print("barrier_us \(spent / Double(rounds))") }
   return 0
 }
+
+/// From now on a thread can't be started in this process, as where a limit is reached: its stack would need more addresses than there are.
+func refuseThreads() {
+  var attributes = pthread_attr_t()
+  pthread_attr_init(&attributes)
+  pthread_attr_setstacksize(&attributes, 1 << 47)
+  // Glibc's own, which Swift doesn't import.
+  guard let function = dlsym(nil, "pthread_setattr_default_np") else { fatalError("no pthread_setattr_default_np") }
+  let setDefault = unsafeBitCast(function, to: (@convention(c) (UnsafePointer<pthread_attr_t>) -> Int32).self)
+  precondition(setDefault(&attributes) == 0)
+}

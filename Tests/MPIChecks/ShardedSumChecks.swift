@@ -28,12 +28,14 @@ struct ShardedSumChecks {
     /// A rank of the node owns no slice, as where another node has one rank less.
     var hasIdleRank = false
     var isLlama = false
+    /// What would leave without its noise has the time to.
+    var hasSlowNoise = false
     var nodes = Nodes.own
     var chunkRows: Int?
 
     var name: String {
       "\(isLlama ? "llama " : "")\(sharding.rawValue) noise \(noise.rawValue), \(mode.rawValue) \(clipping.rawValue), \(tied ? "tied" : "untied"), b \(microbatch), pieces of \(pieceCapacity)"
-        + "\(recompute == .blocks ? ", recomputed" : "")\(keeps ? ", kept" : "")\(ownFrom.map { ", alone from \($0)" } ?? "")\(isPoisoned ? ", poisoned" : "")\(hasIdleRank ? ", one owner less" : "")\(hasUnits ? ", units" : "")"
+        + "\(recompute == .blocks ? ", recomputed" : "")\(keeps ? ", kept" : "")\(ownFrom.map { ", alone from \($0)" } ?? "")\(isPoisoned ? ", poisoned" : "")\(hasIdleRank ? ", one owner less" : "")\(hasUnits ? ", units" : "")\(hasSlowNoise ? ", slow noise" : "")"
         + "\(chunkRows == nil ? "" : ", chunks")\(nodes == .own ? "" : ", nodes: \(nodes)")"
     }
   }
@@ -133,7 +135,7 @@ struct ShardedSumChecks {
       }
       for change: (inout Case) -> Void in [
         { $0.recompute = .blocks }, { $0.isPoisoned = true }, { ($0.hasUnits, $0.pieceCapacity) = (true, 100) },
-        { ($0.keeps, $0.ownFrom) = (true, 8) }, { $0.isLlama = true },
+        { ($0.keeps, $0.ownFrom) = (true, 8) }, { $0.isLlama = true }, { $0.hasSlowNoise = true },
       ] {
         var changed = test
         change(&changed)
@@ -240,8 +242,8 @@ struct ShardedSumChecks {
     }
     let before = replica.parameters.map(Double.init)
     var optimizer = replica.makeOptimizer()
-    // Parts that had left when the last microbatch was done, where there was one.
-    var left = Int.max
+    // Whether in each step with a microbatch the first part had left when the last microbatch was done.
+    var leaves = true
     for step in 0..<3 {
       var batches = replica.batches(of: share(exchange == nil, dataset.unitCount), in: dataset)
       if let exchange {
@@ -250,16 +252,17 @@ struct ShardedSumChecks {
         }
         batches.pad(microbatches: try exchange.agreedMicrobatchCount(batches.microbatches.count))
       }
-      var (sent, sentBefore) = (0, Int.max)
-      _ = replica.accumulateGradients(of: batches, in: dataset, exchange: exchange, inspect: { _, _ in sentBefore = sent }) { elements in
-        sent += 1
+      var (hasSent, hadSent) = (false, false)
+      _ = replica.accumulateGradients(of: batches, in: dataset, exchange: exchange, inspect: { _, _ in hadSent = hasSent }) { elements in
+        if elements == replica.plan.parts[0] { hasSent = true }
         guard let sum = replica.accumulator?.clippedSum else { return }
+        if test.hasSlowNoise && elements.lowerBound < 3 * elements.count { usleep(2000) }
         mechanism.addNoise(to: sum, step: step, elements: (exchange == nil ? 0..<Int.max : plan.noiseElements).clamped(to: elements))
       }
-      if !batches.microbatches.isEmpty { left = min(left, sentBefore) }
+      if !batches.microbatches.isEmpty { leaves = leaves && hadSent }
       try replica.update(by: &optimizer, exchange: exchange, gradientScale: 0.1, learningRate: 0.5)
     }
-    if exchange?.sumTravels == true && left == 0 { return replica.parameters.map { _ in .infinity } }
+    if exchange?.sumTravels == true && !leaves { return replica.parameters.map { _ in .infinity } }
     return zip(replica.parameters, before).map { $1.isFinite ? Double($0) - $1 : 0 }
   }
 

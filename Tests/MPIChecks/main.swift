@@ -18,6 +18,8 @@ if scenario == "refused-before-start" {
   LauncherRank.refuse(MadeUpError(description: "--ranks: no such option", exitStatus: ExitStatus.usage))
 }
 
+if arguments.contains("--one-funneled") && LauncherRank.beforeInit == 1 { setenv("DP_MPIRUN_MPI_THREADS", "funneled", 1) }
+
 let collectiveTimeout = Duration.milliseconds(scenario == "stuck" || scenario == "stopped" ? 2000 : 100_000)
 exit(
   MPIEnvironment.run(collectiveTimeout: collectiveTimeout) { environment in
@@ -27,8 +29,11 @@ exit(
       return try CollectiveChecks(environment: environment, shift: shift).run()
     case "sharded-sums", "sums-over-hosts":
       let shift = arguments.contains("--shift") ? 1e-3 : 0
+      if arguments.contains("--one-without-thread") && environment.world.rank == environment.world.size - 1 { refuseThreads() }
       return try ShardedSumChecks(environment: environment, shift: shift).run(
         overHosts: scenario == "sums-over-hosts", atOnce: arguments.contains("--at-once"))
+    case "training-over-nodes":
+      return try TrainingOverNodes(environment: environment, shift: arguments.contains("--shift") ? 1e-2 : 0).run()
     case "data": return try DataChecks(environment: environment, directory: arguments[1]).run()
     case "drifting-parameters", "statement-first", "charge-first": return try runTrainingFault(scenario, environment)
     case "fixed-batch": return try fixedBatch(environment)

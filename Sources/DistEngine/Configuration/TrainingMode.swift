@@ -23,6 +23,8 @@ public struct PerformanceOptions: Sendable, Equatable {
   public var sharding: Sharding?
   /// nil: `rank0` where the state isn't sharded, else `sharded`.
   public var noise: NoisePlacement?
+  /// Floats of the largest piece in which ranks exchange a sum.
+  package var pieceCapacity = ShardPlan.pieceCapacity
 
   public init(
     microbatch: Int? = nil, recompute: Recomputation = .none, memoryBudget: MemoryBudget = .standard, threads: Int? = nil
@@ -37,7 +39,7 @@ public struct PerformanceOptions: Sendable, Equatable {
   func shards(_ layout: ParameterLayout, topology: NodeTopology) -> ShardPlan {
     let sharding = sharding ?? (noise == .rank0 ? .none : .automatic(topology))
     return ShardPlan(
-      layout, sharding: sharding, noise: noise ?? (sharding == .none ? .rank0 : .sharded), topology: topology)
+      layout, sharding: sharding, noise: noise ?? (sharding == .none ? .rank0 : .sharded), topology: topology, pieceCapacity: pieceCapacity)
   }
 
   /// More is a slip of the keyboard.

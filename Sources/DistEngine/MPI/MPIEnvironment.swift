@@ -32,6 +32,11 @@ public final class MPIEnvironment {
     }
   }
 
+  /// Ranks of a running job as a job by itself, on nodes that the caller names: what a run does over nodes can be seen on one machine.
+  package init(world: Communicator, node: Communicator, topology: NodeTopology) {
+    (self.world, self.node, self.topology, session) = (world, node, topology, world.session)
+  }
+
   /// The name of this rank's host.
   public var host: String { session.host }
 

@@ -105,7 +105,14 @@ extension MemoryTrial {
   /// Allocates, steps, reads. What it allocated is released when it returns.
   private func live(_ plan: ReplicaPlan) throws -> Life {
     let exchange = try ModelStateExchange(plan.shards, parameterCount: model.parameterCount, environment: environment)
-    let life = try live(plan, exchange)
+    let life: Life
+    do {
+      life = try live(plan, exchange)
+    } catch let failure as AgreedFailure {
+      // Of all ranks: the next combination is tried.
+      try exchange.free()
+      throw failure
+    }
     try exchange.free()
     return life
   }

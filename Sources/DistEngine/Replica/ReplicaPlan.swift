@@ -22,7 +22,7 @@ package struct ReplicaPlan {
   package let choices: Choices
   package let shards: ShardPlan
   /// Elements that become final together and are summed over hosts and updated as one, in the order in which they do: all elements.
-  package let parts: [Range<Int>]
+  package private(set) var parts: [Range<Int>]
   package private(set) var memory = MemoryPlan()
   /// What it was to stay within; nil where nothing said so.
   package internal(set) var budgetBytes: Int?
@@ -152,10 +152,16 @@ package struct ReplicaPlan {
     optimizerState = optimizer.map { Optimizer.Buffers($0, count: shards.updatedCount, in: &plan) }
     workspace = Self.workspace(
       declaration, isGhost: isGhost, parts: isGhost ? min(threads, capacity.units) : 1, in: &plan)
-    parts =
-      shards.sumTravels
-      ? layout.parts(inOrder: isFlatGhost ? .embeddingsFirst : .backward, capacity: shards.partCapacity) : [0..<count]
     memory = plan
+    parts = [0..<count]
+    if shards.sumTravels { parts = partsAsTheyBecomeFinal(layout.parts(inOrder: isFlatGhost ? .embeddingsFirst : .backward, capacity: shards.partCapacity)) }
+  }
+
+  /// Behind all others those that aren't known to be final before the batch's end: what stands behind them could not leave.
+  private func partsAsTheyBecomeFinal(_ parts: [Range<Int>]) -> [Range<Int>] {
+    let late = layout.groups.filter { additionCount(ofLayer: $0) == nil }.map { layout[$0.lowerBound].offset..<layout[$0.upperBound - 1].range.upperBound }
+    let isLate = { (part: Range<Int>) in late.contains { $0.overlaps(part) } }
+    return parts.filter { !isLate($0) } + parts.filter(isLate)
   }
 
   /// How often a microbatch adds to a layer's sum; nil where that hangs on its records. A table that the head shares gets both uses' gradients

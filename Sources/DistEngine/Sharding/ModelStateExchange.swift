@@ -62,6 +62,10 @@ package struct ModelStateExchange {
       if let summed, sumTravels {
         try TravellingSum(over: summed, pieceCapacity: plan.travellingPiece)
       } else { nil }
+    guard sumTravels, try world.allreduceMin(travelling?.start() == false ? 0 : 1) == 0 else { return }
+    // One rank has no thread to spare: all of them then make the sum at once.
+    travelling?.stop()
+    (travelling, sumTravels) = (nil, false)
   }
 
   /// Microbatches that this rank has to run: where ranks meet layer by layer, as many as the rank of its node that has the most.

@@ -34,30 +34,45 @@ final class TravellingSum: @unchecked Sendable {
   private var (ready, started, summed, done) = (0, 0, 0, 0)
   private var failure: (any Error)?
   private var isStopping = false
-  private let hasStopped = DispatchSemaphore(value: 0)
+  private var thread: pthread_t?
 
   /// Pieces on the way at a time, in one half of their way or the other.
   private static let onTheWay = 4
   /// Between two looks: a tenth of the time that a piece of 4 MB takes at 10 Gbit/s.
   private static let pause: UInt32 = 300
 
-  /// Collective over `ranks`.
+  /// Collective over `ranks`. Nothing goes on before ``start()``.
   init(over ranks: Communicator, pieceCapacity: Int) throws {
     guard let exchange = try ranks.split(color: 0, key: ranks.rank), let gather = try ranks.split(color: 0, key: ranks.rank) else {
       preconditionFailure("a rank without a communicator")
     }
     (self.exchange, self.gather, self.pieceCapacity) = (exchange, gather, pieceCapacity)
     way = (0..<Self.onTheWay).map { _ in Place(ranks: ranks.size) }
-    let thread = Thread { [self] in
-      // Signals are for the main thread: it alone asks for their flags.
-      var all = sigset_t()
-      sigfillset(&all)
-      pthread_sigmask(SIG_BLOCK, &all, nil)
-      run()
-      hasStopped.signal()
+  }
+
+  /// Starts the thread that has the sums go on. By POSIX, since Foundation's doesn't say when there is none: where a limit is reached, whoever waits for a
+  /// part would wait for ever.
+  ///
+  /// - Returns: whether there is one.
+  func start() -> Bool {
+    let held = Unmanaged.passRetained(self)
+    var thread = pthread_t()
+    let code = pthread_create(
+      &thread, nil,
+      { held in
+        // Signals are for the main thread: it alone asks for their flags.
+        var all = sigset_t()
+        sigfillset(&all)
+        pthread_sigmask(SIG_BLOCK, &all, nil)
+        Unmanaged<TravellingSum>.fromOpaque(held!).takeRetainedValue().run()
+        return nil
+      }, held.toOpaque())
+    guard code == 0 else {
+      held.release()
+      return false
     }
-    thread.name = "sums on the way"
-    thread.start()
+    self.thread = thread
+    return true
   }
 
   /// Floats of the buffer that ``begin(_:parts:through:)`` needs.
@@ -110,13 +125,15 @@ final class TravellingSum: @unchecked Sendable {
     }
   }
 
-  /// Ends the thread, when nothing is on the way.
+  /// Ends the thread, when nothing is on the way; it holds this object no longer.
   func stop() {
+    guard let thread else { return }
     condition.withLock {
       isStopping = true
       condition.signal()
     }
-    hasStopped.wait()
+    pthread_join(thread, nil)
+    self.thread = nil
   }
 
   // MARK: The thread's side

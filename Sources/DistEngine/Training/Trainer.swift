@@ -5,7 +5,7 @@ import PrivacyAccounting
 public final class Trainer {
   let setup: TrainingSetup
   let environment: MPIEnvironment
-  private let exchange: ModelStateExchange
+  package let exchange: ModelStateExchange
   package let replica: ModelReplica
   private let key: RandomKey
   /// On rank 0 alone.
