@@ -26,14 +26,15 @@ struct TrainingOverNodes {
   func run() throws -> Int32 {
     var failures = 0
     for test in cases {
-      let expected = try parameters(test, of: alone()).map { $0 + shift }
+      let expected = try run(test, by: alone()).parameters.map { $0 + shift }
       let job = try job(test)
-      let (found, travels) = try parametersAndTravel(test, of: job)
+      let (found, travels) = try run(test, by: job)
       guard environment.world.rank == 0 else { continue }
       // With `none` only where no host has two ranks.
       let isToTravel = job.topology.nodeCount > 1 && (test.sharding == .node || job.topology.ranksPerNode.allSatisfy { $0 == 1 })
+      let distance = Self.distance(found, expected)
       let problem =
-        travels != isToTravel ? "sums \(travels ? "travel" : "don't travel")" : Self.distance(found, expected) < 1e-4 ? nil : "parameters differ by \(Self.distance(found, expected))"
+        travels != isToTravel ? "sums \(travels ? "travel" : "don't travel")" : distance < 1e-4 ? nil : "parameters differ by \(distance)"
       print(problem.map { "failed \(test.name): \($0)" } ?? "ok \(test.name)")
       failures += problem == nil ? 0 : 1
     }
@@ -56,12 +57,8 @@ struct TrainingOverNodes {
       world: world, node: node, topology: NodeTopology(rank: world.rank, nodeOfRank: nodes, hosts: Set(nodes).sorted().map { "node\($0)" }))
   }
 
-  private func parameters(_ test: Case, of environment: MPIEnvironment) throws -> [Double] {
-    try parametersAndTravel(test, of: environment).parameters
-  }
-
   /// What three steps with noise change on rank 0.
-  private func parametersAndTravel(_ test: Case, of environment: MPIEnvironment) throws -> (parameters: [Double], travels: Bool) {
+  private func run(_ test: Case, by environment: MPIEnvironment) throws -> (parameters: [Double], travels: Bool) {
     var configuration = TrainingConfiguration()
     (configuration.mode, configuration.clipping, configuration.trainable) = (test.mode, test.clipping, test.trainable)
     (configuration.batchSize, configuration.sequenceLength, configuration.length, configuration.seed) = (24, 16, .steps(3), 5)
