@@ -86,6 +86,13 @@ import Testing
     #expect(outcome.outputLines.count == Self.trainingOverNodesChecks)
   }
 
+  @Test func aRunWhoseSumsDoNotTravelSaysWhy() throws {
+    let outcome = try check("training-over-nodes", "--at-once", ranks: 3, environment: ["DP_MPIRUN_MPI_THREADS": "funneled"])
+    #expect(outcome.status == 0, "\(outcome.standardError)")
+    #expect(outcome.outputLines.filter { !$0.hasPrefix("ok ") } == [])
+    #expect(outcome.outputLines.count == Self.trainingOverNodesChecks)
+  }
+
   @Test func everyCheckOfTrainingOverNodesCanFail() throws {
     let outcome = try check("training-over-nodes", "--shift", ranks: 3, environment: Self.threads)
     #expect(outcome.status == 1)

@@ -33,7 +33,7 @@ exit(
       return try ShardedSumChecks(environment: environment, shift: shift).run(
         overHosts: scenario == "sums-over-hosts", atOnce: arguments.contains("--at-once"))
     case "training-over-nodes":
-      return try TrainingOverNodes(environment: environment, shift: arguments.contains("--shift") ? 1e-2 : 0).run()
+      return try TrainingOverNodes(environment: environment, shift: arguments.contains("--shift") ? 1e-2 : 0, isAtOnce: arguments.contains("--at-once")).run()
     case "data": return try DataChecks(environment: environment, directory: arguments[1]).run()
     case "drifting-parameters", "statement-first", "charge-first": return try runTrainingFault(scenario, environment)
     case "fixed-batch": return try fixedBatch(environment)

@@ -92,13 +92,16 @@ public struct ParameterLayout: Sendable, RandomAccessCollection {
     return groups.enumerated().sorted { (place($0.element), $0.offset) < (place($1.element), $1.offset) }.map(\.element)
   }
 
+  /// Elements of a layer, whose tensors follow each other.
+  package func floats(ofLayer layer: Range<Int>) -> Range<Int> { entries[layer.lowerBound].offset..<entries[layer.upperBound - 1].range.upperBound }
+
   /// All elements in parts: of one stage each, one behind the other in the canonical order, in the order of the stages.
   ///
   /// - Parameter capacity: floats of a part, 1 or more.
   package func parts(inOrder order: LayerOrder, capacity: Int) -> [Range<Int>] {
     var runs: [(stage: Int, floats: Range<Int>)] = []
     for layer in inOrder(order) {
-      let floats = entries[layer.lowerBound].offset..<entries[layer.upperBound - 1].range.upperBound
+      let floats = floats(ofLayer: layer)
       let stage = entries[layer.lowerBound].stage
       if let last = runs.last, last.stage == stage, last.floats.upperBound == floats.lowerBound {
         runs[runs.count - 1].floats = last.floats.lowerBound..<floats.upperBound

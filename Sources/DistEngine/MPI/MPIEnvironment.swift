@@ -3,7 +3,7 @@ import Foundation
 
 /// MPI, started: the ranks of the job, who shares a node with whom, and the job's orderly end (MPI 4.0, chapter 11).
 ///
-/// There is one in a process, made and used by one thread. MPI_Finalize is called exactly once: by ``finalize()``, or when the environment
+/// MPI is started once in a process, and used by one thread. MPI_Finalize is called exactly once: by ``finalize()``, or when the environment
 /// and the communicators made from it are gone. Started without a launcher the process is a job of one rank.
 public final class MPIEnvironment {
   /// All ranks of the job.

@@ -23,7 +23,7 @@ package final class AnnouncedSum: GradientSum {
   package init(_ base: any GradientSum, layout: ParameterLayout, parts: [Range<Int>], additionCount: (_ layer: Range<Int>) -> Int?) {
     self.base = base
     layers = layout.groups.flatMap { layer in
-      let floats = layout[layer.lowerBound].offset..<layout[layer.upperBound - 1].range.upperBound
+      let floats = layout.floats(ofLayer: layer)
       let entry = (first: layer.lowerBound, parts: parts.indices.filter { parts[$0].overlaps(floats) }, additions: additionCount(layer))
       return layer.map { _ in entry }
     }

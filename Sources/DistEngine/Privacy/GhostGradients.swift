@@ -71,7 +71,7 @@ package final class GhostGradients: GradientAccumulator {
         guard let tensors = layout.tensors(ofStage: stage) else { continue }
         if repeats { repeated.formUnion(tensors) }
         guard keeps else { continue }
-        let floats = layout[tensors.lowerBound].offset..<layout[tensors.upperBound - 1].range.upperBound
+        let floats = layout.floats(ofLayer: tensors)
         let lifetime = timeline.backward(stage)...sum
         let buffer = plan.add(
           "the only unit's gradient of h.\(stage - 1)", .perExampleGradients, count: floats.count,

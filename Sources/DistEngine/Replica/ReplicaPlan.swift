@@ -159,7 +159,7 @@ package struct ReplicaPlan {
 
   /// Behind all others those that aren't known to be final before the batch's end: what stands behind them could not leave.
   private func partsAsTheyBecomeFinal(_ parts: [Range<Int>]) -> [Range<Int>] {
-    let late = layout.groups.filter { additionCount(ofLayer: $0) == nil }.map { layout[$0.lowerBound].offset..<layout[$0.upperBound - 1].range.upperBound }
+    let late = layout.groups.filter { additionCount(ofLayer: $0) == nil }.map(layout.floats)
     let isLate = { (part: Range<Int>) in late.contains { $0.overlaps(part) } }
     return parts.filter { !isLate($0) } + parts.filter(isLate)
   }

@@ -68,6 +68,12 @@ package struct ModelStateExchange {
     (travelling, sumTravels) = (nil, false)
   }
 
+  /// Where sums could leave while they are made and don't: nobody would see why steps take longer.
+  package var warning: String? {
+    guard plan.sumTravels && !sumTravels else { return nil }
+    return "sums over hosts are made when all of them is there: a rank's MPI has no MPI_THREAD_MULTIPLE, or the rank can't start one more thread"
+  }
+
   /// Microbatches that this rank has to run: where ranks meet layer by layer, as many as the rank of its node that has the most.
   package func agreedMicrobatchCount(_ count: Int) throws -> Int {
     plan.exchangesByLayer ? try node.allreduceMax(count) : count

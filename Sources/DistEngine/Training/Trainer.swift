@@ -276,7 +276,7 @@ public final class Trainer {
       usableCores: cores[0], threads: threads, parameters: setup.model.parameterCount,
       trainingRecords: setup.training.count, evaluationRecords: setup.evaluation?.count ?? 0,
       longestRecord: setup.training.longestSequence, steps: setup.steps, expectedBatchSize: setup.configuration.batchSize,
-      privacy: setup.privacy, warnings: setup.notes + warnings + (crowded.map { [$0] } ?? []),
+      privacy: setup.privacy, warnings: setup.notes + warnings + [crowded, exchange.warning].compactMap(\.self),
       plannedBytes: replica.plan.memory.byteCountOfRank, precision: setup.configuration.precision ?? .f32, sharding: exchange.plan.sharding, noise: exchange.plan.noise,
       labels: setup.model.labels, unigramEntropy: setup.configuration.data == [Corpus.builtinName]
         ? setup.evaluation?.unigramEntropy : nil)
