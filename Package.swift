@@ -74,7 +74,7 @@ let package = Package(
     .testTarget(name: "FuzzTests", dependencies: ["DistEngine", "FuzzTargets", "TestSupport"]),
 
     // Benchmarks: how each figure of docs/performance.md is made.
-    .executableTarget(name: "kernel-benchmarks", dependencies: ["CKernels", "DistEngine"], path: "Benchmarks/kernels"),
+    .executableTarget(name: "kernel-benchmarks", dependencies: ["CKernels", "COpenBLAS", "DistEngine"], path: "Benchmarks/kernels"),
     .executableTarget(name: "bits", dependencies: ["DistEngine"], path: "Benchmarks/bits"),
     .executableTarget(name: "exchange-benchmarks", dependencies: ["CMPI", "DistEngine"], path: "Benchmarks/exchange"),
     .executableTarget(

@@ -1,3 +1,4 @@
+import COpenBLAS
 import DistEngine
 import Foundation
 
@@ -24,6 +25,42 @@ struct ProductBenchmark {
       }
     }
     stored()
+    short()
+  }
+
+  /// Products with a short side beside sgemm's: an adapter's of rank 8 and 16, over 512 rows and over one record's, and those of a short record's
+  /// attention.
+  private func short() {
+    openblas_set_num_threads(1)
+    typealias Sizes = (m: Int, n: Int, k: Int, turnsA: Bool, turnsB: Bool)
+    var shapes: [Sizes] = []
+    for (width, rank) in [(384, 8), (1536, 8), (1536, 16)] {
+      shapes.append((512, rank, width, false, true))
+      for rows in [512, 24] { shapes += [(width, rank, rows, true, false), (rank, width, rows, true, false)] }
+    }
+    shapes += [(13, 13, 32, false, true), (13, 32, 13, false, false), (13, 32, 13, true, false), (16, 384, 384, false, true)]
+    for shape in shapes {
+      let title = "short side, \(shape.m) x \(shape.n), \(shape.k) terms: \(shape.turnsA ? "aᵀ" : "a") \(shape.turnsB ? "bᵀ" : "b")"
+      if !isWanted(title) { continue }
+      let (aMemory, bMemory, cMemory) = (random(shape.m * shape.k), random(shape.k * shape.n), random(shape.m * shape.n))
+      func operand(_ memory: AlignedBuffer<Float>, _ rows: Int, _ columns: Int, isTurned: Bool) -> MatrixProducts.Operand {
+        isTurned ? .transposed(Matrix(memory.base, rows: columns, columns: rows)) : .plain(Matrix(memory.base, rows: rows, columns: columns))
+      }
+      let a = operand(aMemory, shape.m, shape.k, isTurned: shape.turnsA), b = operand(bMemory, shape.k, shape.n, isTurned: shape.turnsB)
+      let c = Matrix(cMemory.base, rows: shape.m, columns: shape.n)
+      // A microsecond is too short to be timed.
+      let calls = max(1, 10_000_000 / (shape.m * shape.n * shape.k))
+      let own = seconds { for _ in 0..<calls { MatrixProducts.multiply(a, b, into: c) } } / Double(calls)
+      let library = seconds {
+        for _ in 0..<calls {
+          cblas_sgemm(
+            CblasRowMajor, shape.turnsA ? CblasTrans : CblasNoTrans, shape.turnsB ? CblasTrans : CblasNoTrans, blasint(shape.m), blasint(shape.n),
+            blasint(shape.k), 1, aMemory.base, blasint(shape.turnsA ? shape.m : shape.k), bMemory.base,
+            blasint(shape.turnsB ? shape.k : shape.n), 0, cMemory.base, blasint(shape.n))
+        }
+      } / Double(calls)
+      print(column(title, 62), String(format: "%8.2f us, sgemm %8.2f us: %.2f x", own * 1e6, library * 1e6, library / own))
+    }
   }
 
   /// A block's products of Llama 7B with matrices as its files have them, beside those with the same numbers as floats: 128 rows and 512.

@@ -159,6 +159,21 @@ do {
 report("adamw", elements: large, bytesPerElement: 28) {
   ck_adamw(large, a.base, b.base, 1, c.base, d.base, 1e-9, 0.9, 0.999, 1e-8, 0.01, 1, 1)
 }
+do {
+  // One after the other in turn: what else the machine does meets both.
+  let name = "memory: adamw beside a copy, alternating"
+  if wanted.isEmpty || wanted.contains(where: name.contains) {
+    func once(_ body: () -> Void) -> Double { ContinuousClock().measure(body) / .seconds(1) }
+    let pairs = (0..<21).map { _ in
+      (
+        adamw: once { ck_adamw(large, a.base, b.base, 1, c.base, d.base, 1e-9, 0.9, 0.999, 1e-8, 0.01, 1, 1) } / 28,
+        copy: once { memcpy(b.base, a.base, large * 4) } / 8
+      )
+    }
+    let ratios = pairs.map { $0.adamw / $0.copy }.sorted()
+    print(column(name, 44), String(format: "%.2f of a copy's time for a byte (median of %d pairs; %.2f to %.2f)", ratios[10], 21, ratios[0], ratios[20]))
+  }
+}
 report("sgd with momentum", elements: large, bytesPerElement: 20) {
   ck_sgd(large, a.base, b.base, 1, c.base, 1e-9, 0.9, 0)
 }

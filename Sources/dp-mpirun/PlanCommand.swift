@@ -135,7 +135,7 @@ struct PlanText {
     case .ghost where plan.ownMicrobatchRows != nil:
       "of a \(plan.trainingUnits == plan.trainingRecords ? "record" : "unit") alone from its gradient, which is kept, measured and added; else by book-keeping"
     case .ghost where plan.keepsOnlyExample: "of the only record's gradient, which is kept, measured and added"
-    case .ghost where plan.norms.isEmpty: "by book-keeping, from Gram matrices: with --seed nothing hangs on timings"
+    case .ghost where plan.norms.isEmpty: "by book-keeping, each layer's by its shape: with --seed nothing hangs on timings"
     case .ghost: "by book-keeping, each layer's by the faster way"
     }
   }

@@ -20,7 +20,7 @@ struct KernelCheck: Sendable, CustomStringConvertible {
     self.run = run
   }
 
-  static let all = layerNormalisation + llama + rows + sums + attention + losses + optimizers
+  static let all = layerNormalisation + llama + rows + sums + skinny + attention + losses + optimizers
 
   static let shapes: [Shape] =
     [0, 1, 15, 16, 17].flatMap { rows in [0, 1, 15, 16, 17, 1003].map { Shape(rows: rows, columns: $0) } }

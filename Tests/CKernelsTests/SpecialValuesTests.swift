@@ -57,6 +57,25 @@ struct SpecialValuesTests {
     }
   }
 
+  /// Of products with a short side: a row's of `a`, a column's of `b`, whatever lanes and tiles they share with others.
+  @Test(arguments: [3, 8, 16]) func nanStaysInItsRowOfAShortProduct(short: Int) {
+    let (rows, inner) = (19, 37)
+    for place in 0..<rows {
+      var long = [Float](repeating: 1, count: rows * inner)
+      long[place * inner + 5] = .nan
+      let narrow = [Float](repeating: 1, count: inner * short)
+      var c = [Float](repeating: 7, count: rows * short)
+      ck_few_columns(rows, short, inner, 1, long, inner, narrow, short, 1, 0, &c, short, 1)
+      for i in 0..<rows * short { #expect(c[i].isNaN == (i / short == place)) }
+
+      // Column `place` of b [inner, rows].
+      var turned = [Float](repeating: 1, count: inner * rows)
+      turned[5 * rows + place] = .nan
+      ck_few_rows(short, rows, inner, 1, narrow, short, 1, turned, rows, 0, &c, 1, short)
+      for i in 0..<rows * short { #expect(c[i].isNaN == (i / short == place)) }
+    }
+  }
+
   @Test func siluHasItsLimits() {
     let x: [Float] = [0, -0.0, 1e30, -1e30, .infinity, 20, -100], ones = [Float](repeating: 1, count: 7)
     var y = x

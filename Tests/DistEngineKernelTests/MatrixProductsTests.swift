@@ -13,6 +13,7 @@ struct MatrixProductsTests {
   static let shapes: [Shape] =
     [0, 1, 2, 15, 16, 17].flatMap { m in [0, 1, 16, 33].flatMap { k in [0, 1, 15, 17].map { Shape(m: m, k: k, n: $0) } } }
     + [Shape(m: 101, k: 1003, n: 7), Shape(m: 64, k: 64, n: 64), Shape(m: 1, k: 1003, n: 130)]
+    + [Shape(m: 8, k: 513, n: 530), Shape(m: 530, k: 513, n: 16), Shape(m: 530, k: 20, n: 3)]
 
   /// The matrix, of the given values, in memory with a gap of `gap` floats after each row.
   private func matrix(_ values: [Float], rows: Int, columns: Int, gap: Int) -> (GuardedFloats, Matrix) {
@@ -73,6 +74,36 @@ struct MatrixProductsTests {
       #expect(cMemory.sentinelsAreIntact && cMemory.gapsAreIntact(columns: n, stride: n + 3))
     }
     withExtendedLifetime(aMemory) {}
+  }
+
+  /// Of a product with a short side, the long one is what threads share: no element is another sum for it.
+  @Test(arguments: [1, 8, 16], [0, 3]) func aShortSideIsTheSameOnAnyThreads(short: Int, gap: Int) {
+    let (long, inner) = (1003, 1200)
+    var random = TestRandom(seed: UInt64(short))
+    func operand(_ rows: Int, _ columns: Int) -> (memory: GuardedFloats, matrix: Matrix) {
+      let (memory, matrix) = matrix(random.floats(rows * columns), rows: rows, columns: columns, gap: gap)
+      return (memory, matrix)
+    }
+    let wide = operand(long, inner), turnedWide = operand(inner, long), narrow = operand(inner, short), turnedNarrow = operand(short, inner)
+    let products: [(MatrixProducts.Operand, MatrixProducts.Operand)] = [
+      (.plain(wide.matrix), .plain(narrow.matrix)), (.plain(wide.matrix), .transposed(turnedNarrow.matrix)),
+      (.transposed(turnedWide.matrix), .plain(narrow.matrix)), (.plain(turnedNarrow.matrix), .transposed(wide.matrix)),
+      (.plain(turnedNarrow.matrix), .plain(turnedWide.matrix)), (.transposed(narrow.matrix), .plain(turnedWide.matrix)),
+    ]
+    func results(_ threads: Int) -> [[Float]] {
+      let team = ThreadTeam(count: threads)
+      return products.enumerated().map { index, operands in
+        let (rows, columns) = index < 3 ? (long, short) : (short, long)
+        let (memory, result) = matrix([Float](repeating: .nan, count: rows * columns), rows: rows, columns: columns, gap: gap)
+        team.use { MatrixProducts.multiply(operands.0, operands.1, into: result) }
+        #expect(memory.sentinelsAreIntact && memory.gapsAreIntact(columns: columns, stride: columns + gap))
+        return memory.rows(columns: columns, stride: columns + gap)
+      }
+    }
+    let alone = results(1)
+    #expect(alone.allSatisfy { $0.allSatisfy(\.isFinite) })
+    for threads in [2, 3] { #expect(results(threads) == alone) }
+    withExtendedLifetime((wide, turnedWide, narrow, turnedNarrow)) {}
   }
 
   /// An old OpenBLAS takes a new processor for one of 2004, and is six times slower.

@@ -27,6 +27,13 @@ import Testing
     }
   }
 
+  @Test func withoutTimingsAShortSideDecides() {
+    for (inputs, outputs) in [(16, 100), (100, 16), (1, 1)] {
+      #expect(NormChoice.byShape.method(positions: 9, inputs: inputs, outputs: outputs) == .instantiate)
+    }
+    #expect(NormChoice.byShape.method(positions: 9, inputs: 17, outputs: 17) == .gram)
+  }
+
   /// Which scratch a layer writes tells which way it took.
   @Test(arguments: [0, 5, 12])
   func theLayerTakesTheFasterWay(limit: Int) {

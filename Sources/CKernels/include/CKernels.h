@@ -86,6 +86,16 @@ double ck_symmetric_inner_product(size_t n, const float *a, size_t lda, const fl
 // y[n] += alpha * x[n]. Adds.
 void ck_add_scaled(size_t n, float alpha, const float *x, float *y);
 
+// ---- Products with a short side: of sixteen at most ---------------------------------------------------------------
+// In all of them element (i, j) of a matrix M with strides is M[i*M_row + j*M_column]. With beta 0, c is overwritten whatever it held (also NaN).
+#define CK_SHORT_SIDE 16
+// c[R,n] = alpha * a[R,k] * b[k,n] + beta * c, n <= 16; a's rows are lda apart. Sums of 256 terms, added up.
+void ck_few_columns(size_t rows, size_t n, size_t k, float alpha, const float *a, size_t lda, const float *b, size_t b_row, size_t b_column,
+                    float beta, float *c, size_t c_row, size_t c_column);
+// c[m,n] = alpha * sum_r a[r,:] b[r,:]^T + beta * c, that is aᵀ b, of a[R,m] and b[R,n], m <= 16; b's rows are ldb apart. Sums of 256 terms, added up.
+void ck_few_rows(size_t m, size_t n, size_t rows, float alpha, const float *a, size_t a_row, size_t a_column, const float *b, size_t ldb,
+                 float beta, float *c, size_t c_row, size_t c_column);
+
 // ---- Embeddings ---------------------------------------------------------------------------------------------
 // x[r,:] = token_table[tokens[r],:] + position_table[positions[r],:]. The table of positions may be NULL (0). Writes.
 void ck_embed(size_t rows, size_t d, const int32_t *tokens, const int32_t *positions,

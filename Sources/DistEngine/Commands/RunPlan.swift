@@ -48,7 +48,7 @@ public struct RunPlan: Sendable {
   /// Rows of logits held at a time; nil holds those of the whole microbatch.
   public let logitChunkRows: Int?
   public let keepsOnlyExample: Bool
-  /// Of each shape of layer whose norms are taken; empty with a seed, which makes them all come from Gram matrices.
+  /// Of each shape of layer whose norms are taken; empty with a seed, where nothing hangs on timings.
   public let norms: [NormTiming]
   public let noiseMultiplier: Double
   public let epsilon: ExtendedReal

@@ -56,7 +56,7 @@ extension MatrixProducts {
           let block = isTransposed ? narrow.block(n, k) : narrow.block(k, n)
           let tile = tiles.tile(ofThread: thread, rows: block.rows, columns: block.columns)
           block.widen(into: tile)
-          sgemm(a.columns(k), isTransposed ? .transposed(tile) : .plain(tile), into: c.columns(n), alpha: alpha, beta: start == 0 ? beta : 1)
+          multiply(a.columns(k), isTransposed ? .transposed(tile) : .plain(tile), into: c.columns(n), alpha: alpha, beta: start == 0 ? beta : 1)
         }
       }
     }

@@ -1,6 +1,7 @@
 import COpenBLAS
 
-/// Matrix products, by OpenBLAS. Shapes are checked once per call; empty products are done here (BLAS leaves them undefined).
+/// Matrix products, by OpenBLAS; where the result has a short side by kernels of our own (`ShortSide`), unless both operands are turned. Shapes are checked once per call; empty products
+/// are done here (BLAS leaves them undefined).
 ///
 /// The result is cut into blocks, one for each thread of the current ``ThreadTeam``; the inner dimension never is, so that every element
 /// is one thread's sum.
@@ -62,6 +63,7 @@ package enum MatrixProducts {
       scale(c, by: beta)
       return
     }
+    if let short = ShortSide(a, b, into: c) { return short.multiply(alpha: alpha, beta: beta) }
     let team = ThreadTeam.current
     let grid = Grid(rows: c.rows, columns: c.columns, inner: a.columns, threads: team.count)
     team.forEach(grid.blocks) { block, _ in

@@ -133,7 +133,7 @@ package struct Attention: Layer {
   }
 
   /// `projected` becomes its own gradient, in place.
-  package func backward(_ gradient: Matrix, in pass: Pass, into sink: any GradientSink) -> Matrix {
+  package func backward(_ gradient: Matrix, goesOn: Bool, in pass: Pass, into sink: any GradientSink) -> Matrix {
     let attended = pass.matrix(attended, columns: output.shape.inputs)
     let attendedGradient = pass.matrix(wide, columns: output.shape.inputs)
     let projected = pass.matrix(projected, columns: attention.columns)
@@ -145,11 +145,12 @@ package struct Attention: Layer {
       outputGradient: attendedGradient, workspace: workspace(pass))
     rotate(projected, .backward, in: pass)
     let (inputGradient, isBegun) = residual.inputGradient(gradient, in: pass)
+    let place = residual.needsInputGradient(goesOn: goesOn, in: pass) ? inputGradient : nil
     for (index, (projection, columns)) in input.enumerated() {
       projection.backward(
-        input: residual.input(in: pass), outputGradient: projected.columns(columns), into: inputGradient, adding: isBegun || index > 0, in: pass,
+        input: residual.input(in: pass), outputGradient: projected.columns(columns), into: place, adding: isBegun || index > 0, in: pass,
         handingTo: sink)
     }
-    return residual.finishBackward(outputGradient: gradient, inputGradient: inputGradient, in: pass, into: sink)
+    return residual.finishBackward(outputGradient: gradient, inputGradient: place, in: pass, into: sink)
   }
 }

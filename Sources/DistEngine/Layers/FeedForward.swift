@@ -94,7 +94,7 @@ package struct FeedForward: Layer {
   }
 
   /// `hidden` becomes its own gradient, in place, and so does what the gate multiplies.
-  package func backward(_ gradient: Matrix, in pass: Pass, into sink: any GradientSink) -> Matrix {
+  package func backward(_ gradient: Matrix, goesOn: Bool, in pass: Pass, into sink: any GradientSink) -> Matrix {
     let hidden = pass.matrix(hidden, columns: innerWidth)
     let activated = pass.matrix(activated, columns: innerWidth)
     let activatedGradient = pass.matrix(wide, columns: innerWidth)
@@ -110,12 +110,13 @@ package struct FeedForward: Layer {
       RowKernels.geluBackward(input: hidden.elements, outputGradient: activatedGradient.elements, into: hidden.elements)
     }
     let (inputGradient, isBegun) = residual.inputGradient(gradient, in: pass)
+    let place = residual.needsInputGradient(goesOn: goesOn, in: pass) ? inputGradient : nil
     let input = residual.input(in: pass)
-    inner.backward(input: input, outputGradient: hidden, into: inputGradient, adding: isBegun, in: pass, handingTo: sink)
+    inner.backward(input: input, outputGradient: hidden, into: place, adding: isBegun, in: pass, handingTo: sink)
     if let up, let raised {
       up.backward(
-        input: input, outputGradient: pass.matrix(raised, columns: innerWidth), into: inputGradient, adding: true, in: pass, handingTo: sink)
+        input: input, outputGradient: pass.matrix(raised, columns: innerWidth), into: place, adding: true, in: pass, handingTo: sink)
     }
-    return residual.finishBackward(outputGradient: gradient, inputGradient: inputGradient, in: pass, into: sink)
+    return residual.finishBackward(outputGradient: gradient, inputGradient: place, in: pass, into: sink)
   }
 }

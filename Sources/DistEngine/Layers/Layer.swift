@@ -14,9 +14,11 @@ package protocol Layer: Sendable {
 
   /// Hands over each gradient before what it rests on is overwritten.
   ///
-  /// - Parameter gradient: at the stream behind the layer, `[R,d]`.
-  /// - Returns: that before it.
-  func backward(_ gradient: Matrix, in pass: Pass, into sink: any GradientSink) -> Matrix
+  /// - Parameters:
+  ///   - gradient: at the stream behind the layer, `[R,d]`.
+  ///   - goesOn: false: nothing before the layer is trained, and the products that only what is before it would need are left out.
+  /// - Returns: that before it; of no meaning where nothing needs it.
+  func backward(_ gradient: Matrix, goesOn: Bool, in pass: Pass, into sink: any GradientSink) -> Matrix
 }
 
 extension GradientSink {

@@ -197,11 +197,6 @@ package struct LinearGradient {
     }
   }
 
-  /// `target = aᵀ g`, in the weight's own layout.
-  private func multiply(_ a: Matrix, _ g: Matrix, into target: Matrix) {
-    multiply(a, g, into: GradientTarget.Part(rows: 0..<target.rows, matrix: target), beta: 0)
-  }
-
   private func gramNorm(_ a: Matrix, _ g: Matrix, workspace: GradientWorkspace) -> Double {
     precondition(a.rows <= workspace.gramRows, "Gram scratch of \(workspace.gramRows) rows for \(a.rows)")
     let sums = max(a.columns, g.columns)
@@ -262,9 +257,11 @@ package struct LinearGradient {
     var total = 0.0
     for first in stride(from: 0, to: g.columns, by: width) {
       let strip = g.columns(first..<min(first + width, g.columns))
-      let shape = layout == .inputByOutput ? (a.columns, strip.columns) : (strip.columns, a.columns)
-      let gradient = Matrix(scratch.baseAddress!, rows: shape.0, columns: shape.1)
-      multiply(a, strip, into: gradient)
+      // Either way up has the same norm. The narrower one in rows is what products with a short side write without gaps.
+      let isTurned = strip.columns <= a.columns
+      let (left, right) = isTurned ? (strip, a) : (a, strip)
+      let gradient = Matrix(scratch.baseAddress!, rows: left.columns, columns: right.columns)
+      MatrixProducts.multiply(.transposed(left), .plain(right), into: gradient)
       total += RowKernels.squaredNorm(gradient.elements)
     }
     return total

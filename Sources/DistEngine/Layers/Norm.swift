@@ -86,6 +86,8 @@ package struct Norm: Sendable {
     }
   }
 
+  func isTrained(in pass: Pass) -> Bool { pass.tensor(gain) != nil || bias.flatMap { pass.tensor($0) } != nil }
+
   func gradient(outputGradient: Matrix, in pass: Pass) -> NormGradient {
     NormGradient(
       primary: pass.tensor(gain), secondary: bias.flatMap { pass.tensor($0) }, normalized: pass.matrix(normalized, columns: width),

@@ -9,13 +9,17 @@ package enum NormMethod: String, Sendable {
 /// Which way to a norm is taken, by the length of the record and the shape of the layer. Any choice gives the same norms.
 package enum NormChoice: Sendable {
   case always(NormMethod)
+  /// Nothing is timed, so that runs with one seed add up alike wherever they run: the gradient itself where it has a short side, which makes it
+  /// cheaper than Gram matrices for all but the shortest records; else Gram matrices.
+  case byShape
   /// The faster one, as timed for every shape of the model.
   case timed([NormTiming])
 
   /// - Precondition: where shapes were timed, this is one of them.
-  func method(positions: Int, inputs: Int, outputs: Int) -> NormMethod {
+  package func method(positions: Int, inputs: Int, outputs: Int) -> NormMethod {
     switch self {
     case .always(let method): return method
+    case .byShape: return min(inputs, outputs) <= MatrixProducts.ShortSide.most ? .instantiate : .gram
     case .timed(let timings):
       let shape = LinearShape(inputs: inputs, outputs: outputs)
       guard let timing = timings.first(where: { $0.shape == shape }) else {

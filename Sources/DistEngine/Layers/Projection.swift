@@ -79,8 +79,10 @@ package struct Projection: Sendable {
   }
 
   /// Hands over the gradients of what is trained, and writes the gradient at the input, `dx[R,d]`, or adds it.
+  ///
+  /// - Parameter dx: nil: nothing reads it.
   func backward(
-    input: LinearInput, outputGradient dy: Matrix, into dx: Matrix, adding: Bool = false, in pass: Pass, handingTo sink: any GradientSink
+    input: LinearInput, outputGradient dy: Matrix, into dx: Matrix?, adding: Bool = false, in pass: Pass, handingTo sink: any GradientSink
   ) {
     sink.receive(base.gradient(input: input, outputGradient: dy, in: pass), in: pass)
     if let adapter {
@@ -89,6 +91,7 @@ package struct Projection: Sendable {
       pass.multiply(dy, .plain(pass.stored(adapter.up.weight)), into: gradient, alpha: adapter.scale)
       sink.receive(adapter.down.gradient(input: input, outputGradient: gradient, in: pass), in: pass)
     }
+    guard let dx else { return }
     base.backward(outputGradient: dy, into: dx, adding: adding, in: pass)
     guard let adapter else { return }
     adapter.down.backward(outputGradient: adapter.loweredGradient(pass), into: dx, adding: true, in: pass)

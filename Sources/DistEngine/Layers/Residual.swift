@@ -121,10 +121,15 @@ package struct Residual: Sendable {
     return (result, true)
   }
 
+  /// Whether the gradient at f's input is read: by what is trained before the layer, or by the layer's own norm.
+  func needsInputGradient(goesOn: Bool, in pass: Pass) -> Bool { goesOn || source == nil && norm.isTrained(in: pass) }
+
   /// The gradient of the stream before the layer.
-  func finishBackward(outputGradient: Matrix, inputGradient: Matrix, in pass: Pass, into sink: any GradientSink) -> Matrix {
+  ///
+  /// - Parameter inputGradient: nil: nothing reads it.
+  func finishBackward(outputGradient: Matrix, inputGradient: Matrix?, in pass: Pass, into sink: any GradientSink) -> Matrix {
     let result = pass.matrix(result!, columns: width)
-    guard source == nil else { return result }
+    guard source == nil, let inputGradient else { return result }
     sink.receive(norm.gradient(outputGradient: inputGradient, in: pass), in: pass)
     norm.backward(outputGradient: inputGradient, residualIn: outputGradient, residualOut: result, in: pass)
     return result

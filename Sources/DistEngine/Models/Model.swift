@@ -141,7 +141,7 @@ extension Model {
   }
 
   /// Hands the gradients of the blocks to `sink` once more, by a second backward pass over recomputed blocks. It ends with the gradient
-  /// at the embedding's output as it was.
+  /// at the embedding's output as it was, where that is trained.
   ///
   /// For flat clipping by book-keeping, whose factors are known behind the first pass. In products of R rows with all the
   /// blocks' matrices, a microbatch then takes 1 forward, 2 · 2/3 to recompute (a block's last product isn't needed), 2 for
@@ -157,7 +157,7 @@ extension Model {
     head.language?.repeatGradients(pass.matrix(headInput, columns: width), rows: rows, in: pass, body: body)
   }
 
-  /// Returns the gradient at the output of the lowest stage that isn't trained, `[R,d]`.
+  /// Returns the gradient at the output of the embeddings, `[R,d]`; of no meaning where they aren't trained.
   ///
   /// - Parameter lastBlockIsThere: whether shared activations are still the last block's, as the forward pass left them.
   private func blocksBackward(
@@ -173,7 +173,9 @@ extension Model {
     }
     for l in blocks.indices.reversed() where l + 1 >= lowest {
       if !blockInputs.isEmpty && !(lastBlockIsThere && l == blocks.count - 1) { recompute(l, pass) }
-      for layer in blocks[l].reversed() { gradient = layer.backward(gradient, in: pass, into: sink) }
+      for (index, layer) in blocks[l].enumerated().reversed() {
+        gradient = layer.backward(gradient, goesOn: l + 1 > lowest || index > 0, in: pass, into: sink)
+      }
     }
     return gradient
   }

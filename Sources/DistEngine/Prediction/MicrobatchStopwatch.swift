@@ -24,7 +24,7 @@ struct MicrobatchStopwatch {
   /// Bytes that the models may take.
   private static let mostBytes = 4 << 30
 
-  /// - Parameter norms: as the plan timed them; empty where all come from Gram matrices.
+  /// - Parameter norms: as the plan timed them; empty where the shape alone decides.
   /// - Throws: ``TrainingError/notEnoughMemory(_:)`` where a few blocks are too much.
   init(_ setup: TrainingSetup, norms: [NormTiming], ranks: RanksAtOnce) throws {
     (self.setup, self.norms, self.ranks) = (setup, norms, ranks)
@@ -86,7 +86,7 @@ struct MicrobatchStopwatch {
   private func replicas(_ place: Int) throws -> [ModelReplica] {
     let plan = plans[place]
     let heads = zip(setup.model.headShapes, plan.configuration.headShapes)
-    let choice = norms.isEmpty ? NormChoice.always(.gram) : .timed(norms + heads.compactMap { shape, own in norms.first { $0.shape == shape }?.applied(to: own) })
+    let choice = norms.isEmpty ? NormChoice.byShape : .timed(norms + heads.compactMap { shape, own in norms.first { $0.shape == shape }?.applied(to: own) })
     let source = GaussianSource(RandomKey(seed: 1).subKey(for: .initialisation))
     let replicas = try (0..<ranks.count).map { _ in try ModelReplica(plan, norms: choice) }
     _ = ranks.seconds { rank in

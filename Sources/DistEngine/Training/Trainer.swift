@@ -65,7 +65,7 @@ public final class Trainer {
     self.finished = finished
     try communicator.agree("address space") { try setup.plan.checkAddressSpace(threads: setup.threads.own) }
     baselineBytes = MemoryMeter.residentBytes
-    let norms = setup.timesNorms ? NormChoice.timed(try setup.plan.timeNorms(communicator: communicator)) : .always(.gram)
+    let norms = setup.timesNorms ? NormChoice.timed(try setup.plan.timeNorms(communicator: communicator)) : .byShape
     exchange = try ModelStateExchange(
       setup.plan.shards, parameterCount: setup.plan.layout.totalCount, environment: environment)
     let windows = exchange.windows
