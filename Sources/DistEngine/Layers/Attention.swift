@@ -144,8 +144,7 @@ package struct Attention: Layer {
       qkv: projected, sequences: pass.batch.sequences, output: attended, logSumExp: pass.matrix(logSumExp, columns: attention.heads),
       outputGradient: attendedGradient, workspace: workspace(pass))
     rotate(projected, .backward, in: pass)
-    let (inputGradient, isBegun) = residual.inputGradient(gradient, in: pass)
-    let place = residual.needsInputGradient(goesOn: goesOn, in: pass) ? inputGradient : nil
+    let (place, isBegun) = residual.inputGradient(gradient, goesOn: goesOn, in: pass)
     for (index, (projection, columns)) in input.enumerated() {
       projection.backward(
         input: residual.input(in: pass), outputGradient: projected.columns(columns), into: place, adding: isBegun || index > 0, in: pass,

@@ -109,8 +109,7 @@ package struct FeedForward: Layer {
     } else {
       RowKernels.geluBackward(input: hidden.elements, outputGradient: activatedGradient.elements, into: hidden.elements)
     }
-    let (inputGradient, isBegun) = residual.inputGradient(gradient, in: pass)
-    let place = residual.needsInputGradient(goesOn: goesOn, in: pass) ? inputGradient : nil
+    let (place, isBegun) = residual.inputGradient(gradient, goesOn: goesOn, in: pass)
     let input = residual.input(in: pass)
     inner.backward(input: input, outputGradient: hidden, into: place, adding: isBegun, in: pass, handingTo: sink)
     if let up, let raised {

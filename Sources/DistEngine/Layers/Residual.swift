@@ -112,17 +112,18 @@ package struct Residual: Sendable {
 
   /// Where the gradient at f's input goes.
   ///
-  /// - Parameter outputGradient: at its result.
-  /// - Returns: the place, and whether what is there already is a part of it.
-  func inputGradient(_ outputGradient: Matrix, in pass: Pass) -> (gradient: Matrix, isBegun: Bool) {
+  /// - Parameters:
+  ///   - outputGradient: at its result.
+  ///   - goesOn: whether something before the layer is trained.
+  /// - Returns: the place, and whether what is there already is a part of it; no place where neither what stands before the layer nor its own norm
+  ///   reads the gradient.
+  func inputGradient(_ outputGradient: Matrix, goesOn: Bool, in pass: Pass) -> (place: Matrix?, isBegun: Bool) {
+    guard goesOn || source == nil && norm.isTrained(in: pass) else { return (nil, false) }
     if let inputGradient { return (pass.matrix(inputGradient, columns: width), false) }
     let result = pass.matrix(result!, columns: width)
     if result.base != outputGradient.base { _ = result.elements.update(fromContentsOf: outputGradient.elements) }
     return (result, true)
   }
-
-  /// Whether the gradient at f's input is read: by what is trained before the layer, or by the layer's own norm.
-  func needsInputGradient(goesOn: Bool, in pass: Pass) -> Bool { goesOn || source == nil && norm.isTrained(in: pass) }
 
   /// The gradient of the stream before the layer.
   ///
