@@ -13,7 +13,7 @@ struct TimeText {
       + ["  timed in \(plan.calibrationSeconds.formatted(digits: 1)) s on this machine, taken for a node: \(plan.calibration)"]
       + (plan.processorPart < 0.9
         ? ["  other work took \(Self.percent(1 - plan.processorPart)) of its cores meanwhile: nodes as busy need \(Self.seconds(plan.busyStep.seconds)) s a step"] : [])
-      + ["  not in it: ledger, checkpoints and evaluations" + (plan.step.nodes > 1 ? "; what sums over nodes hide behind computing isn't taken off" : "")]
+      + ["  not in it: ledger, checkpoints and evaluations"]
       + ["", "   ranks   nodes      s/step    tokens/s  efficiency   most of it"]
       + plan.table.map(row) + ["", scaling]
   }

@@ -41,6 +41,19 @@ import Testing
     #expect(MicrobatchTimes(keepsOnlyUnit: false).course(units: 1) == .several)
   }
 
+  @Test(
+    arguments: [
+      (.ghost, .flat, .none, 1.0 / 3), (.ghost, .flat, .blocks, 1.0 / 2), (.ghost, .perLayer, .none, 2.0 / 3), (.standard, .flat, .none, 2.0 / 3),
+      (.hooks, .flat, .none, 0), (.hooks, .perLayer, .none, 0),
+    ] as [(TrainingMode, Clipping, Recomputation, Double)])
+  func aSumBecomesFinalWhereItsProductsAre(mode: TrainingMode, clipping: Clipping, recompute: Recomputation, part: Double) {
+    let plan = ReplicaPlan(
+      model: ModelPreset.tiny.configuration, mode: mode, clipping: clipping, capacity: Microbatch.Capacity(units: 4, rows: 64, positions: 16),
+      recompute: recompute, optimizer: nil)
+    let times = MicrobatchTimes(plan)
+    #expect(times.finalPart[.several] == part && times.finalPart[.only] == 0)
+  }
+
   /// Where the time is a + b·blocks + c·ids, some blocks and ids tell it exactly.
   @Test(arguments: ModelPreset.allCases, [nil, 2])
   func fewBlocksAndIdsTellTheModels(preset: ModelPreset, blocks: Int?) {
@@ -161,6 +174,23 @@ import Testing
     let configuration = configuration { ($0.batchSize, $0.datasetSize) = (1, 100_000_000) }
     let time = try #require(RunPlan(configuration, ranks: 1, ranksPerNode: 1, predictsTime: true).time)
     #expect(time.step[.gradients] >= 0 && time.step[.noise] > 0 && time.step.seconds.isFinite && time.step.tokensPerSecond > 0)
+  }
+
+  /// Of a sum that travels a part hides: on the wire is less than all of it, and more on a slower link.
+  @Test func whatTravelsWhileItIsMadeIsTakenOff() throws {
+    let configuration = configuration { ($0.model, $0.sequenceLength, $0.batchSize) = ("seed-medium", 32, 16) }
+    for (sharding, hides) in [(.none, true), (.optimizer, false)] as [(Sharding, Bool)] {
+      var own = configuration
+      own.performance.sharding = sharding
+      let link = try Link(gigabits: 10)
+      let plan = try RunPlan(own, ranks: 2, ranksPerNode: 1, predictsTime: true, link: link)
+      let step = try #require(plan.time).step
+      let floats = ModelPreset.seedMedium.configuration.parameterLayout.totalCount
+      let whole = WireModel(link, nodes: 2, ranksPerNode: 1).step(sharding, floats: floats, owners: 1)
+      #expect(step[.wire] >= 0 && (hides ? step[.wire] < whole : step[.wire] == whole), "\(sharding): \(step[.wire]) of \(whole)")
+      // What is made meanwhile can't hide more than it takes.
+      #expect(!hides || whole - step[.wire] <= step[.gradients] + step[.noise] + step[.optimizer], "\(sharding)")
+    }
   }
 
   /// A model of more blocks and ids than are timed.

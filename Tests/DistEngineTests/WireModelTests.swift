@@ -105,4 +105,20 @@ import Testing
   func nothingTrainedIsACountAlone(sharding: Sharding) {
     #expect(isClose(model(2, 1).step(sharding, floats: 0, owners: 1), alpha))
   }
+
+  /// Parts that are made, sent and updated by one after the other, clock by clock.
+  @Test(arguments: [1, 2, 3, 7, 32], [0, 0.3, 2, 40] as [Double])
+  func whatHidesIsWhatAPipelineSaves(parts: Int, making: Double) {
+    for (wire, updating) in [(0, 0), (1, 0), (0, 1), (1, 0.1), (0.5, 3), (6, 5), (80, 0.2)] as [(Double, Double)] {
+      var (isThere, isUpdated) = (0.0, making)
+      for part in 1...parts {
+        isThere = max(isThere, Double(part) * making / Double(parts)) + wire / Double(parts)
+        isUpdated = max(isUpdated, isThere) + updating / Double(parts)
+      }
+      let hidden = WireModel.hidden(wire: wire, making: making, updating: updating, parts: parts)
+      #expect(abs(making + wire + updating - hidden - isUpdated) < 1e-9, "\(wire), \(updating)")
+      #expect(hidden > -1e-9 && hidden < wire + 1e-9)
+    }
+    #expect(abs(WireModel.hidden(wire: 5, making: making, updating: 1, parts: 1)) < 1e-9, "one part is there when all of it is")
+  }
 }

@@ -64,6 +64,20 @@ package struct WireModel: Sendable {
     return sums + log2(nodes) * link.latency
   }
 
+  /// What hides of a sum that leaves in parts while later ones are made, and by whose first parts is updated while the last are on the way
+  /// (`ModelStateExchange`). Parts are taken to be of one size: one is on the way at a time, and none leaves before it is made.
+  ///
+  /// - Parameters:
+  ///   - wire: seconds of the whole sum on the way.
+  ///   - making: seconds from where the first part is begun to where the last is made, noise included. Nothing is updated before.
+  ///   - updating: seconds of the whole update.
+  package static func hidden(wire: Double, making: Double, updating: Double, parts: Int) -> Double {
+    let one = 1 / Double(parts)
+    let (firstComes, lastComes) = (one * (making + wire), max(one * making + wire, making + one * wire))
+    let end = max(max(making, firstComes) + updating, lastComes + one * updating)
+    return making + wire + updating - end
+  }
+
   /// A sum that all ranks get, in pieces (`Communicator.allreduceSum`).
   ///
   /// - Parameters:

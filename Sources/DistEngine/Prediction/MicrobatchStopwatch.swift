@@ -75,7 +75,7 @@ struct MicrobatchStopwatch {
       }
       for (sample, times) in time(samples, replicas, limit: Self.limit / Double(groups.count)).enumerated() { seconds[sample] += times }
     }
-    var times = MicrobatchTimes(keepsOnlyUnit: setup.plan.choices.keepsOnlyExample)
+    var times = MicrobatchTimes(setup.plan)
     for (sample, own) in zip(samples, seconds) {
       times[sample.course].append(.init(rows: sample.rows, seconds: reduced.seconds(own)))
     }

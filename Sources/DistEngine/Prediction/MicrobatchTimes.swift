@@ -17,9 +17,27 @@ package struct MicrobatchTimes: Sendable, Equatable {
 
   private var points: [Course: [Point]] = [:]
   private let keepsOnlyUnit: Bool
+  /// Of a microbatch's time, by course: from where the first part of its sum is begun to its end.
+  package let finalPart: [Course: Double]
 
-  /// - Parameter keepsOnlyUnit: whether the plan takes microbatches of one unit in a way of their own.
-  package init(keepsOnlyUnit: Bool) { self.keepsOnlyUnit = keepsOnlyUnit }
+  /// - Parameters:
+  ///   - keepsOnlyUnit: whether the plan takes microbatches of one unit in a way of their own.
+  ///   - finalPart: nothing said is 0.
+  package init(keepsOnlyUnit: Bool, finalPart: [Course: Double] = [:]) { (self.keepsOnlyUnit, self.finalPart) = (keepsOnlyUnit, finalPart) }
+
+  /// Of a plan, by how many of its products there are: a third forward, a third for gradients at inputs, a third for the sum.
+  package init(_ plan: ReplicaPlan) {
+    let several: Double =
+      switch (plan.mode, plan.clipping) {
+      // Factors are known behind the whole backward pass, and what was kept is added.
+      case (.hooks, _): 0
+      // The sum's products follow behind it; where blocks are computed twice, with a second forward and backward pass.
+      case (.ghost, .flat): plan.recompute == .blocks ? 1.0 / 2 : 1.0 / 3
+      // Within the backward pass.
+      default: 2.0 / 3
+      }
+    self.init(keepsOnlyUnit: plan.choices.keepsOnlyExample, finalPart: [.several: several, .only: 0])
+  }
 
   package func course(units: Int) -> Course { keepsOnlyUnit && units <= 1 ? .only : .several }
 

@@ -61,9 +61,11 @@ extension SampledSteps {
     package var slowest: Double
     /// Microbatches of the rank that has most.
     package var microbatches: Double
+    /// Of the last microbatch of the rank that the others wait for: while its sum becomes final (``MicrobatchTimes/finalPart``).
+    package var final: Double
 
-    package init(mean: Double, slowest: Double, microbatches: Double) {
-      (self.mean, self.slowest, self.microbatches) = (mean, slowest, microbatches)
+    package init(mean: Double, slowest: Double, microbatches: Double, final: Double) {
+      (self.mean, self.slowest, self.microbatches, self.final) = (mean, slowest, microbatches, final)
     }
   }
 
@@ -72,9 +74,9 @@ extension SampledSteps {
   ///   - meetsInMicrobatches: whether the ranks of a node meet within each microbatch (``ShardPlan/exchangesByLayer``).
   package func work(ranks: Int, ranksPerNode: Int, meetsInMicrobatches: Bool, times: MicrobatchTimes) -> Work {
     let steps = (0..<count).map { step in
-      let byRank = (0..<ranks).map { rank in
-        let batches = batches(step: step, rank: rank, ranks: ranks)
-        return (batches.large.flatMap(\.parts).map { $0.map { [$0] } ?? [] } + batches.microbatches).map { times.seconds(of: $0, in: setup.training) }
+      let shares = (0..<ranks).map { batches(step: step, rank: $0, ranks: ranks) }
+      let byRank = shares.map { share in
+        (share.large.flatMap(\.parts).map { $0.map { [$0] } ?? [] } + share.microbatches).map { times.seconds(of: $0, in: setup.training) }
       }
       let alone = byRank.map { $0.reduce(0, +) }
       let together = stride(from: 0, to: ranks, by: ranksPerNode).map { first -> Double in
@@ -85,10 +87,30 @@ extension SampledSteps {
         return (0..<most).reduce(0) { sum, place in sum + (byRank[node].compactMap { place < $0.count ? $0[place] : nil }.max() ?? 0) }
       }
       return Work(
-        mean: alone.reduce(0, +) / Double(ranks), slowest: together.max() ?? 0, microbatches: Double(byRank.map(\.count).max() ?? 0))
+        mean: alone.reduce(0, +) / Double(ranks), slowest: together.max() ?? 0, microbatches: Double(byRank.map(\.count).max() ?? 0),
+        final: secondsOfFinalSums(shares, byRank.map(\.count), alone, ranksPerNode: meetsInMicrobatches ? ranksPerNode : nil, times: times))
     }
     return Work(
       mean: Self.median(steps.map(\.mean)), slowest: Self.median(steps.map(\.slowest)),
-      microbatches: Self.median(steps.map(\.microbatches)))
+      microbatches: Self.median(steps.map(\.microbatches)), final: Self.median(steps.map(\.final)))
+  }
+
+  /// Of one step, ``Work/final``.
+  ///
+  /// - Parameter ranksPerNode: of ranks that meet within each microbatch: those with fewer have an empty one when the last is taken. nil: they don't, and
+  ///   whoever takes longest is the last.
+  private func secondsOfFinalSums(
+    _ shares: [ModelReplica.Batches], _ counts: [Int], _ alone: [Double], ranksPerNode: Int?, times: MicrobatchTimes
+  ) -> Double {
+    let last: [Int] =
+      if let ranksPerNode {
+        shares.indices.filter { rank in
+          let first = rank / ranksPerNode * ranksPerNode
+          return counts[rank] == counts[first..<min(shares.count, first + ranksPerNode)].max()
+        }
+      } else { alone.indices.max { alone[$0] < alone[$1] }.map { [$0] } ?? [] }
+    return last.compactMap { shares[$0].microbatches.last }.map { units in
+      times.seconds(of: units, in: setup.training) * (times.finalPart[times.course(units: units.count)] ?? 0)
+    }.max() ?? 0
   }
 }

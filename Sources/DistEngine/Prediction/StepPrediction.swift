@@ -10,7 +10,7 @@ public struct StepPrediction: Sendable, Equatable {
     case optimizer
     /// Sums within a node.
     case nodeSums = "node_sums"
-    /// Sums between nodes.
+    /// Sums between nodes, as far as they aren't on their way while others are made (``ShardPlan/sumTravels``).
     case wire
     /// The draw.
     case sampling
@@ -71,10 +71,17 @@ package struct StepModel {
     let longer = max(1, Double(onNode) / Double(ranksWithCores)) / processorPart
     // One rank that draws while the others wait has its core.
     let noise = Double(drawn) * rates.noise * (drawn == Int(count) ? 1 / processorPart : longer)
-    let wire = link.map { WireModel($0, nodes: nodes, ranksPerNode: onNode).step(shards.sharding, floats: setup.plan.layout.totalCount, owners: onNode) } ?? 0
+    let isPrivate = (setup.privacy?.noiseMultiplier ?? 0) > 0
+    let update = own * rates.update * longer
+    var wire = link.map { WireModel($0, nodes: nodes, ranksPerNode: onNode).step(shards.sharding, floats: setup.plan.layout.totalCount, owners: onNode) } ?? 0
+    if shards.sumTravels {
+      let parts = (setup.plan.layout.totalCount - 1) / shards.partCapacity + 1
+      // What hides altogether is 0, not what rounding leaves of it.
+      wire = max(0, wire - WireModel.hidden(wire: wire, making: work.final * longer + (isPrivate ? noise : 0), updating: update, parts: parts))
+    }
     let parts: [StepPrediction.Part: Double] = [
       .gradients: work.mean * longer, .waiting: (work.slowest - work.mean) * longer,
-      .noise: (setup.privacy?.noiseMultiplier ?? 0) > 0 ? noise : 0, .optimizer: (own * rates.update + held * rates.clear) * longer,
+      .noise: isPrivate ? noise : 0, .optimizer: update + held * rates.clear * longer,
       .nodeSums: nodeSums(shards, ranks: ranks, onNode: onNode, work: work, wire: wire) * longer,
       .wire: wire, .sampling: steps.secondsOfDraw,
     ]

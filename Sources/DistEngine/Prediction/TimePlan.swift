@@ -45,7 +45,7 @@ public struct TimePlan: Sendable {
     let stopwatch = try MicrobatchStopwatch(setup, norms: norms, ranks: atOnce)
     let counts = Set(Self.rankCounts(ranksPerNode: ranksPerNode, hasLink: link != nil) + [ranks]).sorted()
     let samples = steps.samples(
-      ranks: ranks, mostRanks: counts.last!, times: MicrobatchTimes(keepsOnlyUnit: setup.plan.choices.keepsOnlyExample), dataset: setup.training)
+      ranks: ranks, mostRanks: counts.last!, times: MicrobatchTimes(setup.plan), dataset: setup.training)
     let drawn = shards.sharding == .node ? shards.updatedCount : shards.noiseElements.count
     let rates = try MachineRates(
       .init(noise: drawn, update: shards.updatedCount, sum: count, oneDraws: drawn == count), optimizer: setup.configuration.optimizer, on: atOnce)
