@@ -46,6 +46,9 @@ final class MPISession {
     // Open MPI spins while it waits unless it knows of more ranks than cores, and `slots=4` on 2 cores hides that from it: a
     // barrier then takes 33 ms in place of 0.006. The user's own setting wins.
     setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0)
+    // Over TCP Open MPI would write a long message as one (by its put), and the word that lets the partner begin with its own waits behind it on
+    // the same connection: two ranks that exchange slices then take turns on a line that carries both ways at once. Sent in fragments they don't.
+    setenv("OMPI_MCA_btl_tcp_flags", "send,inplace", 0)
 
     var (funneled, multiple): (Int32, Int32) = (0, 0)
     let asksForThreads: Int32 = try Self.asksForThreads() ? 1 : 0
