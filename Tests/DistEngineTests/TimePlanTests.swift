@@ -176,7 +176,7 @@ import Testing
     #expect(time.step[.gradients] >= 0 && time.step[.noise] > 0 && time.step.seconds.isFinite && time.step.tokensPerSecond > 0)
   }
 
-  /// Of a sum that travels a part hides: on the wire is less than all of it, and more on a slower link.
+  /// Of a sum that travels a part hides: on the wire is less than all of it. Of one that doesn't, all is.
   @Test func whatTravelsWhileItIsMadeIsTakenOff() throws {
     let configuration = configuration { ($0.model, $0.sequenceLength, $0.batchSize) = ("seed-medium", 32, 16) }
     for (sharding, hides) in [(.none, true), (.optimizer, false)] as [(Sharding, Bool)] {
